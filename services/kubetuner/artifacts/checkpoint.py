@@ -1,0 +1,74 @@
+"""Checkpoints: the saved states of a training, and the finished training itself.
+
+    checkpoint/<training>-<step>/    a state to resume from: weights, optimizer, average, schedule, history
+    checkpoint/<training>/           the finished training: which states were kept, how the loss went
+
+A state is there whole or not at all, because its index is written last. `training` is the fingerprint of all that decides the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kubetuner.artifacts import objects
+from kubetuner.artifacts.objects import ArtifactRef, Json
+from kubetuner.storage import ObjectStore
+
+NOUN: Final = "checkpoint"
+_STEP: Final = re.compile(rf"^{NOUN}/([0-9a-f]+)-(\d{{9}})/index\.json$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A whole saved state."""
+
+    step: int
+    """Optimizer steps done."""
+    ref: ArtifactRef
+    index: Json
+
+
+def reference(training: str, step: int) -> ArtifactRef:
+    """Name of the state after a step."""
+    return ArtifactRef(noun=NOUN, fingerprint=f"{training}-{step:09d}")
+
+
+def save(store: ObjectStore, training: str, step: int, state: Json, files: Mapping[str, bytes | Path]) -> ArtifactRef:
+    """Write a state; `state` is kept in its index, `files` beside it."""
+    return objects.commit(store, reference(training, step), {"step": step, "state": state}, files)
+
+
+def saved(store: ObjectStore, training: str) -> list[Saved]:
+    """All whole states of a training, oldest first."""
+    found = []
+    for info in store.list(f"{NOUN}/{training}-"):
+        if match := _STEP.match(info.key):
+            ref = reference(training, int(match[2]))
+            found.append(Saved(step=int(match[2]), ref=ref, index=objects.load(store, ref)))
+    return found
+
+
+def rotate(store: ObjectStore, training: str, keep: int) -> None:
+    """Delete all but the newest `keep` states; the index goes first, so that no half state is ever taken for a whole one."""
+    for old in saved(store, training)[:-keep]:
+        store.delete(old.ref.key("index.json"))
+        for row in old.index["objects"]:
+            store.delete(old.ref.key(row["name"]))
+
+
+def finish(store: ObjectStore, training: str, index: Json, history: list[dict[str, Any]]) -> ArtifactRef:
+    """Name the kept states and close the training."""
+    ref = ArtifactRef(noun=NOUN, fingerprint=training)
+    return objects.commit(store, ref, index, {"history.json": objects.canonical(history)})
+
+
+def history(store: ObjectStore, ref: ArtifactRef, index: Json) -> list[dict[str, Any]]:
+    """Loss, learning rate and gradient norm of each step of a finished training."""
+    rows = json.loads(objects.read(store, ref, index, "history.json"))
+    assert isinstance(rows, list)
+    return rows

@@ -1,0 +1,265 @@
+"""The base model's parts, from a diffusers folder, a single .safetensors file or the Hub; each read only when it is asked for.
+
+    open_model(spec.model, base=...) -> ModelSource       finds it, reads no weights
+    load_unet / load_vae / load_text_encoders(source, ...) read one part
+    source.digest("unet")                                  stands for the part's content in fingerprints
+
+Weights are read from safetensors only: a pickle can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import SafetensorError, safe_open
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from kubetuner.artifacts.objects import fingerprint
+from kubetuner.errors import DataError, SpecError
+from kubetuner.v1alpha1.training_run_pb2 import Model
+
+FLAVOURS: Final = {
+    "base-1.0": "stabilityai/stable-diffusion-xl-base-1.0",
+    "base-0.9": "stabilityai/stable-diffusion-xl-base-0.9",
+}
+_HUB_ID: Final = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+_SINGLE_FILE_PREFIX: Final = {
+    "unet": "model.diffusion_model.",
+    "vae": "first_stage_model.",
+    "text_encoder": "conditioner.embedders.0.",
+    "text_encoder_2": "conditioner.embedders.1.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoders:
+    """SDXL's two CLIP text encoders with their tokenizers."""
+
+    first: CLIPTextModel
+    second: CLIPTextModelWithProjection
+    first_tokenizer: CLIPTokenizer
+    second_tokenizer: CLIPTokenizer
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where the base model is; reads nothing by itself."""
+
+    name: str
+    """As the user wrote it, for messages and provenance."""
+    root: Path | None
+    """Folder in diffusers' layout that holds weights or, with `single`, just configs and tokenizers; None while it is on the Hub."""
+    single: Path | None = None
+    """A single-file checkpoint, which takes the place of the weights in `root`."""
+    hub_id: str = ""
+    revision: str = ""
+    variant: str = ""
+    vae: ModelSource | None = None
+    """An autoencoder that replaces the model's own."""
+
+    def folder(self, part: str) -> Path:
+        """The folder of a part's config and, but for single files, weights; brought from the Hub where it is there."""
+        root = self.root if self.root is not None else _download(self.hub_id, self.revision, part, self.variant)
+        folder = root / part
+        if folder.is_dir():
+            return folder
+        if part == "vae" and (root / "config.json").is_file():  # an autoencoder by itself has no sub-folder
+            return root
+        raise DataError(f"model {self.name}: the part {part}/ is missing in {root}; give a complete SDXL model in diffusers' layout")
+
+    def digest(self, part: str) -> str:
+        """Stands for the content of a part: its configs and weights, wherever they lie."""
+        if part == "vae" and self.vae is not None:
+            return self.vae.digest("vae")
+        return _digest(self, part)
+
+    def notice(self) -> str:
+        """What the model's maker wants said on the report page."""
+        if self.root is None or not (self.root / "model_index.json").is_file():
+            return ""
+        return str(read_json(self.root / "model_index.json").get("_kubetuner_notice", ""))
+
+
+def open_model(model: Model, *, base: Path) -> ModelSource:
+    """Find the model that a run names. Raises SpecError where there is none."""
+    vae = None if not model.HasField("vae") else _open("spec.model.vae.path", model.vae.path, base, model)
+    if not model.path:
+        hub_id = FLAVOURS[model.flavour]
+        return ModelSource(name=hub_id, root=None, hub_id=hub_id, revision=model.revision, variant=model.variant, vae=vae)
+    source = _open("spec.model.path", model.path, base, model)
+    return ModelSource(**{**source.__dict__, "vae": vae})
+
+
+def load_scheduler_config(source: ModelSource) -> dict[str, Any]:
+    """The noise schedule that the model was trained with, as in scheduler/scheduler_config.json."""
+    return read_json(source.folder("scheduler") / "scheduler_config.json")
+
+
+def load_unet(source: ModelSource, *, dtype: torch.dtype, device: torch.device) -> UNet2DConditionModel:
+    """The U-Net in evaluation mode, all weights frozen. Raises DataError where the part is incomplete."""
+    unet = _load_model(UNet2DConditionModel, source, "unet", dtype)
+    return unet.to(device).eval().requires_grad_(False)
+
+
+def load_vae(source: ModelSource, *, dtype: torch.dtype, device: torch.device) -> AutoencoderKL:
+    """The autoencoder in evaluation mode. Raises SpecError where it would overflow in fp16."""
+    vae = _load_model(AutoencoderKL, source.vae or source, "vae", dtype)
+    if dtype == torch.float16 and vae.config.force_upcast:
+        raise SpecError(
+            "spec.embed.vae.precision",
+            "fp16 overflows in this autoencoder (its config says force_upcast): use auto, bf16 or fp32, "
+            "or set spec.model.vae.path to madebyollin/sdxl-vae-fp16-fix",
+        )
+    return vae.to(device).eval().requires_grad_(False)
+
+
+def load_text_encoders(source: ModelSource, *, dtype: torch.dtype, device: torch.device) -> TextEncoders:
+    """Both text encoders and tokenizers, in evaluation mode."""
+    first = _load_model(CLIPTextModel, source, "text_encoder", dtype)
+    second = _load_model(CLIPTextModelWithProjection, source, "text_encoder_2", dtype)
+    return TextEncoders(
+        first=first.to(device).eval().requires_grad_(False),
+        second=second.to(device).eval().requires_grad_(False),
+        first_tokenizer=CLIPTokenizer.from_pretrained(str(source.folder("tokenizer"))),
+        second_tokenizer=CLIPTokenizer.from_pretrained(str(source.folder("tokenizer_2"))),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a model. Raises DataError that names it."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); the model is incomplete, bring it again") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: not a JSON object; the model is damaged, bring it again")
+    return document
+
+
+def _open(path: str, name: str, base: Path, model: Model) -> ModelSource:
+    local = Path(name).expanduser()
+    local = local if local.is_absolute() else base / local
+    if local.is_dir():
+        return ModelSource(name=name, root=local, variant=model.variant)
+    if local.is_file():
+        if local.suffix != ".safetensors":
+            raise SpecError(path, f"{name!r} is a {local.suffix or 'plain'} file; only .safetensors is read, because a pickle can run code")
+        return _open_single(name, local, base, model)
+    if name.startswith((".", "/", "~")) or not _HUB_ID.match(name):
+        raise SpecError(path, f"{name!r} does not exist ({local}); give a folder in diffusers' layout, a .safetensors file or a Hub id owner/name")
+    return ModelSource(name=name, root=None, hub_id=name, revision=model.revision, variant=model.variant)
+
+
+def _open_single(name: str, file: Path, base: Path, model: Model) -> ModelSource:
+    if not model.config:
+        return ModelSource(name=name, root=None, single=file, hub_id=FLAVOURS[model.flavour])
+    config = _open("spec.model.config", model.config, base, model)
+    return ModelSource(name=name, root=config.root, single=file, hub_id=config.hub_id, revision=config.revision)
+
+
+def _load_model(kind: type[Any], source: ModelSource, part: str, dtype: torch.dtype) -> Any:
+    try:
+        if source.single is not None:
+            return _load_single(kind, source, part, dtype)
+        folder = source.folder(part)
+        if not any(folder.glob("*.safetensors")):
+            raise DataError(f"model {source.name}: {folder} holds no .safetensors weights; convert the model, pickles are not read")
+        _check_complete(kind, folder)
+        variant = {"variant": source.variant} if source.variant else {}
+        loaded, info = kind.from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True, **variant
+        ) if issubclass(kind, CLIPTextModel | CLIPTextModelWithProjection) else kind.from_pretrained(
+            str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True, **variant
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"model {source.name}: {part} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
+    if missing:
+        raise DataError(f"model {source.name}: {part} lacks {len(missing)} weights (first: {missing[0]}); bring the model again")
+    return loaded
+
+
+def _check_complete(kind: type[Any], folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise DataError(f"{folder}: config.json is missing; bring the model again")
+    assert kind is not None
+
+
+def _load_single(kind: type[Any], source: ModelSource, part: str, dtype: torch.dtype) -> Any:
+    from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+
+    weights = _read_prefix(source, part)
+    config = source.folder(part)
+    if part.startswith("text_encoder"):
+        return create_diffusers_clip_model_from_ldm(
+            kind, checkpoint=weights, subfolder="", config=str(config), torch_dtype=dtype, local_files_only=True
+        )
+    return kind.from_single_file(weights, config=str(config), torch_dtype=dtype, local_files_only=True)
+
+
+def _read_prefix(source: ModelSource, part: str) -> dict[str, torch.Tensor]:
+    """The tensors of one part out of a single file; the others stay on disk."""
+    assert source.single is not None
+    prefix = _SINGLE_FILE_PREFIX[part]
+    with safe_open(str(source.single), framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a dict)
+        if not names and part == "vae":  # an autoencoder by itself carries no prefix
+            names = list(file.keys())
+        if not names:
+            raise DataError(f"{source.single}: holds no {part} (no tensor begins with {prefix}); give a complete SDXL checkpoint")
+        return {name: file.get_tensor(name) for name in names}
+
+
+@cache
+def _digest(source: ModelSource, part: str) -> str:
+    rows: list[object] = []
+    if source.single is not None:
+        for name, tensor in sorted(_read_prefix(source, part).items()) if part in _SINGLE_FILE_PREFIX else []:
+            content = tensor.contiguous().view(torch.uint8).numpy() if tensor.numel() else b""
+            rows.append([name, str(tensor.dtype), list(tensor.shape), hashlib.sha256(content).hexdigest()])
+    for file in _files_of(source, part):
+        rows.append([file.name, _file_digest(file)])
+    return fingerprint("part", part, rows)
+
+
+def _files_of(source: ModelSource, part: str) -> Iterator[Path]:
+    suffixes = {".json", ".txt"} if source.single is not None else {".json", ".txt", ".safetensors"}
+    for file in sorted(source.folder(part).iterdir()):
+        plain = file.suffix == ".safetensors" and source.variant and f".{source.variant}." not in file.name
+        if file.suffix in suffixes and not plain:
+            yield file
+
+
+def _file_digest(file: Path) -> str:
+    blob = file.resolve().name
+    if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):  # the Hub's cache names large files by their SHA-256
+        return blob
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _download(hub_id: str, revision: str, part: str, variant: str) -> Path:
+    """Bring one part of a Hub repository into the Hub's own cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    weights = f"*.{variant}.safetensors" if variant else "*.safetensors"
+    patterns = ["model_index.json", f"{part}/*.json", f"{part}/*.txt", f"{part}/{weights}", "config.json", "*.safetensors" if part == "vae" else ""]
+    try:
+        return Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=[p for p in patterns if p], ignore_patterns=["sd_xl*"]))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise SpecError("spec.model.path", f"{hub_id!r} at {revision or 'its main branch'} is not on the Hub, or not for this token") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise DataError(
+            f"model {hub_id}: {part} cannot be brought from the Hub ({type(error).__name__}); "
+            "check the network, or set spec.model.path to a folder that holds the model"
+        ) from error

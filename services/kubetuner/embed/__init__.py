@@ -1,0 +1,1 @@
+"""embed: manifest in, cache of text embeddings and latents out."""

@@ -1,0 +1,1 @@
+"""The work of embed, without a server around it."""

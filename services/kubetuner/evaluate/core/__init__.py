@@ -1,0 +1,1 @@
+"""The stage itself: no grpc, kubernetes or minio."""

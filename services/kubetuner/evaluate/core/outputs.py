@@ -1,0 +1,128 @@
+"""The files that a user takes away: the exports, the report page, the resolved run and the result.
+
+Each file is written beside its place and renamed into it, so that it is whole or absent; equal inputs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kubetuner.artifacts import cache, objects, report
+from kubetuner.artifacts import manifest as manifests
+from kubetuner.artifacts.objects import ArtifactRef, Json
+from kubetuner.artifacts.report import Report
+from kubetuner.diffusion import lora_header, tensors
+from kubetuner.diffusion.load import open_model
+from kubetuner.diffusion.lora_header import Training
+from kubetuner.errors import KubeTunerError
+from kubetuner.evaluate.core import document, export, full, page, settings, weights
+from kubetuner.spec.resolve import to_yaml
+from kubetuner.storage import ObjectStore
+from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
+
+
+def write_outputs(
+    store: ObjectStore, report_ref: ArtifactRef, run: TrainingRun, out: Path, result: Mapping[str, Any], *, base: Path | None = None
+) -> None:
+    """Write the files of `--out`. `run` is resolved; `base` is the folder that relative paths of the run start at.
+
+    Raises ExportError where an export's tensors are not those that were verified; result.json is written last.
+    """
+    found = report.read(store, report_ref)
+    training = objects.load(store, found.checkpoint)
+    state = weights.read_state(store, training, training["final"])
+    header = _training(store, training, found, run)
+    (out / "report" / "images").mkdir(parents=True, exist_ok=True)
+    if training["weights"] == "adapter":
+        _write_lora(out, found, training, state, header)
+    else:
+        _write_full(out, found, state, header, run, base or Path.cwd())
+    for shot in found.document["images"]:
+        for name in (shot["base"], shot["tuned"]):
+            _write(out / "report" / name, found.image(name))
+    _write(out / "report" / "report.json", _json(found.document | {"name": run.metadata.name, "report": report_ref.fingerprint}))
+    _write(out / "report" / "index.html", page.render(found, run).encode("utf-8"))
+    _write(out / "run.resolved.yaml", to_yaml(run).encode("utf-8"))
+    _write(out / "result.json", _json(result))
+
+
+def _write_lora(out: Path, found: Report, training: Json, state: Mapping[str, torch.Tensor], header: Training) -> None:
+    rank, alpha = training["adapter"]["rank"], training["adapter"]["alpha"]
+    (out / "diffusers").mkdir(exist_ok=True)
+    for name, (layout, least) in export.lora_layouts(training, state, found.document["unet"]).items():
+        metadata = least or lora_header.kohya(layout, header, rank=rank, alpha=alpha)
+        with _in_place(out / name) as path:
+            _expect(found, name, tensors.write(path, tensors.entries(layout), metadata))
+
+
+def _write_full(out: Path, found: Report, state: Mapping[str, torch.Tensor], header: Training, run: TrainingRun, base: Path) -> None:
+    source = open_model(run.spec.model, base=base)
+    digest = found.index["exports"][full.SINGLE]
+    with _in_place(out / full.SINGLE) as path:
+        rows = full.single_file_entries(source, state)
+        _expect(found, full.SINGLE, tensors.write(path, rows, lora_header.modelspec(header, data_sha256=digest)))
+    with _in_place(out / full.FOLDER) as folder:
+        full.write_folder(folder, source, state, prediction_type=header.prediction_type, zero_snr=run.spec.train.rescale_betas_zero_snr)
+
+
+def _expect(found: Report, name: str, digest: str) -> None:
+    if digest != found.index["exports"][name]:
+        raise export.ExportError(f"{name}: its tensors are not those that were verified; delete {found.ref.prefix} and run again")
+
+
+def _training(store: ObjectStore, training: Json, found: Report, run: TrainingRun) -> Training:
+    """What the exports' headers tell."""
+    embedded = objects.load(store, ArtifactRef(**training["source"]))
+    manifest = manifests.read(store, cache.source(embedded))
+    return Training(
+        name=run.metadata.name,
+        settings=settings.kohya(run.spec, training, manifest, found.document["model"]),
+        captions=document.caption_counts(manifest),
+        prediction_type=found.document["training"]["predictionType"],
+    )
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with _in_place(path) as beside:
+        beside.write_bytes(data)
+
+
+@contextmanager
+def _in_place(path: Path) -> Iterator[Path]:
+    """A free name beside `path`; what is written there takes the place of what stood at `path`, whole or not at all."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield beside
+        if path.is_dir() and beside.is_dir():
+            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+            os.replace(path, old)
+            os.replace(beside, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(beside, path)
+    except OSError as error:
+        raise KubeTunerError(
+            f"{path}: cannot be written ({error.strerror}); free the place or choose another --out and run again"
+        ) from error
+    finally:
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""From `spec.datasets` to the manifest: every picture counted once, sized, cropped and captioned."""

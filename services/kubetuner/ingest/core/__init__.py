@@ -1,0 +1,1 @@
+"""Ingest without any server around it; imports no torch."""

@@ -1,0 +1,159 @@
+"""Look at every picture once: read, hash, and decode what no earlier run has decoded.
+
+In: sources. Out: a table with one row a picture, in the order of (source, key). What decoding tells is kept in the store at once, so that
+a run that is killed here looks again only at the last few seconds' pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import pyarrow as pa
+
+from kubetuner.artifacts import facts
+from kubetuner.artifacts.facts import Fact, Facts
+from kubetuner.artifacts.manifest import encode_path
+from kubetuner.context import StageContext
+from kubetuner.diffusion import pixels
+from kubetuner.ingest.core import captions, faces, sources
+from kubetuner.ingest.core.captions import Captions, Filter
+from kubetuner.ingest.core.sources import Source
+
+SCHEMA: Final = pa.schema(
+    [
+        ("source", pa.int32()),  # position in the list of sources
+        ("path", pa.string()),
+        ("bytes", pa.int64()),
+        ("sha256", pa.binary()),  # empty where the file could not be read
+        ("pixels", pa.binary()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("face_across", pa.float64()),
+        ("face_down", pa.float64()),
+        ("captions", pa.list_(pa.field("element", pa.string(), nullable=False))),
+    ]
+)
+_CHUNK: Final = 512
+_SECONDS_AT_RISK: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Picture:
+    key: str
+    size: int
+    sha256: bytes
+    fact: Fact
+    fresh: bool
+    captions: Captions
+
+
+def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
+    """A row for every picture of the sources, schema SCHEMA. Counts `imagesRead` and keeps facts in the store."""
+    known = facts.load(ctx.store)
+    filters = [captions.compile_filters(source.dataset.caption_filters, f"{source.path}.captionFilters") for source in found]
+    for source in found:
+        if source.dataset.crop_style == "face":
+            faces.require(f"{source.path}.cropStyle")
+    ctx.progress.start("ingest", "images", sum(len(source.keys) for source in found))
+    batches: list[pa.RecordBatch] = []
+    fresh = _Fresh(ctx)
+    with ThreadPoolExecutor(_threads(), thread_name_prefix="ingest") as pool:
+        try:
+            for number, source in enumerate(found):
+                one = partial(_look_at, source, known, filters[number], ctx)
+                for start in range(0, len(source.keys), _CHUNK):
+                    pictures = [fresh.note(picture) for picture in pool.map(one, source.keys[start : start + _CHUNK])]
+                    batches.append(_batch(number, pictures))
+                    ctx.check()
+        finally:  # what was decoded before an interruption is kept too
+            fresh.flush()
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+class _Fresh:
+    """Facts that this run found and that no shard holds yet."""
+
+    def __init__(self, ctx: StageContext) -> None:
+        self._ctx = ctx
+        self._facts: dict[bytes, Fact] = {}
+        self._since = time.monotonic()
+
+    def note(self, picture: _Picture) -> _Picture:
+        if picture.fresh:
+            self._facts[picture.sha256] = picture.fact
+            self._ctx.work["imagesRead"] += 1
+        if len(self._facts) >= _CHUNK or time.monotonic() - self._since > _SECONDS_AT_RISK:
+            self.flush()
+        self._ctx.progress.advance()
+        return picture
+
+    def flush(self) -> None:
+        facts.write(self._ctx.store, self._facts)
+        self._facts = {}
+        self._since = time.monotonic()
+
+
+def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: StageContext, key: str) -> _Picture:
+    ctx.check()
+    content = sources.read(source, key)
+    if isinstance(content, str):
+        unread = Fact(reason="unreadable", detail=f"the file cannot be read ({content})")
+        return _Picture(key=key, size=0, sha256=b"", fact=unread, fresh=False, captions=Captions())
+    sha256 = hashlib.sha256(content).digest()
+    seek_face = source.dataset.crop_style == "face"
+    fact = known.get(sha256, face=seek_face)
+    return _Picture(
+        key=key,
+        size=len(content),
+        sha256=sha256,
+        fact=_decode(content, seek_face) if fact is None else fact,
+        fresh=fact is None,
+        captions=captions.find(source, key, filters),
+    )
+
+
+def _decode(content: bytes, seek_face: bool) -> Fact:
+    try:
+        image = pixels.decode(content)
+    except pixels.PictureError as error:
+        return Fact(reason=error.reason, detail=error.detail, face_sought=seek_face)
+    return Fact(
+        pixels=pixels.digest(image),
+        width=image.width,
+        height=image.height,
+        face_sought=seek_face,
+        face=faces.find(image) if seek_face else None,
+    )
+
+
+def _batch(source: int, pictures: Sequence[_Picture]) -> pa.RecordBatch:
+    rows = [picture.fact for picture in pictures]
+    columns = {
+        "source": [source] * len(pictures),
+        "path": [encode_path(picture.key) for picture in pictures],
+        "bytes": [picture.size for picture in pictures],
+        "sha256": [picture.sha256 for picture in pictures],
+        "pixels": [bytes.fromhex(row.pixels) for row in rows],
+        "width": [row.width for row in rows],
+        "height": [row.height for row in rows],
+        "reason": [row.reason or picture.captions.reason for row, picture in zip(rows, pictures, strict=True)],
+        "detail": [row.detail or picture.captions.detail for row, picture in zip(rows, pictures, strict=True)],
+        "face_across": [None if row.face is None else row.face[0] for row in rows],
+        "face_down": [None if row.face is None else row.face[1] for row in rows],
+        "captions": [list(picture.captions.texts) for picture in pictures],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+
+
+def _threads() -> int:
+    """As many as this process has cores; Pillow and hashlib compute outside Python's lock."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

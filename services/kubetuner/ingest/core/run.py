@@ -1,0 +1,101 @@
+"""The stage ingest: from `spec.datasets` to a manifest, every picture counted once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kubetuner.artifacts import facts, manifest, objects
+from kubetuner.artifacts.objects import ArtifactRef, Json, canonical, fingerprint
+from kubetuner.context import StageContext
+from kubetuner.errors import SpecError, SpecErrors
+from kubetuner.ingest.core import decide, look, sources
+from kubetuner.ingest.core.sources import Source
+from kubetuner.spec.keyed import keyed
+from kubetuner.v1alpha1.training_run_pb2 import Dataset, TrainingRunSpec
+
+_NOT_OF_THE_ROWS: Final = ("disabled", "repeats", "probability", "originalSize")
+"""Fields of a dataset that only the training reads."""
+CURES: Final = {
+    "too_small": "lower minimumImageSize or give larger pictures",
+    "aspect_out_of_range": "widen minimumAspectRatio and maximumAspectRatio, or crop the pictures",
+    "unreadable": "replace the damaged files",
+    "too_many_pixels": "save the pictures smaller",
+    "too_many_bytes": "save the pictures smaller",
+    "animated": "save single frames as pictures",
+    "unsupported": "save the pictures with 8 or 16 bits",
+    "caption_missing": "write the captions, or choose another captionStrategy",
+    "caption_unreadable": "save the captions as UTF-8, in at most 1 MiB a file",
+    "not_sampled": "raise maxNumSamples",
+}
+"""What to do about each reason of a row that is not used."""
+
+
+def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) -> ArtifactRef:
+    """List, look at and decide every picture; gives the manifest, at once where an equal one is there."""
+    assert source is None, "ingest begins the flow"
+    found = sources.list_all(spec, ctx.base)
+    seen = look.look(found, ctx)
+    datasets = [one.dataset for one in found]
+    ref = reference(seen, datasets, seed=spec.seed)
+    if objects.find(ctx.store, ref) is not None:
+        return ref
+    table = decide.decide(seen, datasets, seed=spec.seed)
+    summary = summarise(table, found)
+    _require_pictures(found, summary)
+    return manifest.write(ctx.store, ref, table, {"seed": spec.seed, "datasets": summary})
+
+
+def reference(seen: pa.Table, datasets: Sequence[Dataset], *, seed: int) -> ArtifactRef:
+    """Name of the manifest of what was seen: the datasets' keyed fields, every file's name, content and captions, and the seed."""
+    sha = hashlib.sha256()
+    for batch in seen.select(["source", "path", "sha256", "reason", "captions"]).to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            sha.update(canonical([row["source"], row["path"], row["sha256"].hex(), row["reason"], row["captions"]]) + b"\n")
+    rules = [{name: value for name, value in keyed(dataset).items() if name not in _NOT_OF_THE_ROWS} for dataset in datasets]
+    name = fingerprint(manifest.NOUN, manifest.FORMAT, facts.FORMAT, rules, seed, sha.hexdigest())
+    return ArtifactRef(noun=manifest.NOUN, fingerprint=name)
+
+
+def summarise(table: pa.Table, found: Sequence[Source]) -> list[Json]:
+    """Counts of each dataset: found, used, reasons of the rest, files that are no pictures, pictures shown twice."""
+    rows: list[Json] = []
+    for one in found:
+        part = table.filter(pc.equal(table["dataset"], one.dataset.id))
+        reasons: Counter[Any] = Counter(part["reason"].to_pylist())
+        used = reasons.pop("", 0)
+        rows.append(
+            {
+                "id": one.dataset.id,
+                "kind": one.dataset.dataset_type,
+                "found": part.num_rows,
+                "used": used,
+                "reasons": dict(sorted(reasons.items())),
+                "duplicates": decide.duplicates(part),
+                "otherFiles": dict(sorted(one.others.items())),
+            }
+        )
+    return rows
+
+
+def nothing_found(row: Json, source: Source) -> str:
+    """Why a dataset gives no picture at all, and the cure."""
+    if row["found"] == 0:
+        others = sum(row["otherFiles"].values())
+        there = f"{others} other files" if others else "nothing"
+        return f"{source.dataset.source.uri!r} holds no pictures ({there}); give the folder or prefix that does"
+    reasons = ", ".join(f"{count} {reason}" for reason, count in row["reasons"].items())
+    return f"none of the {row['found']} pictures can be used ({reasons}): " + "; ".join(CURES[reason] for reason in row["reasons"])
+
+
+def _require_pictures(found: Sequence[Source], summary: Sequence[Json]) -> None:
+    faults = [
+        SpecError(f"{one.path}.source.uri", nothing_found(row, one)) for one, row in zip(found, summary, strict=True) if not row["used"]
+    ]
+    if faults:
+        raise SpecErrors(faults)

@@ -1,0 +1,86 @@
+"""The flow in one process: what `kubetuner run` does, from a resolved TrainingRun to the files of `--out`."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kubetuner.artifacts import objects
+from kubetuner.artifacts.objects import ArtifactRef
+from kubetuner.context import StageContext
+from kubetuner.flow import STAGES, Run, Stage
+from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
+
+_COUNTED = ("imagesRead", "captionsEncoded", "imagesEncoded", "stepsTrained", "imagesGenerated")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to."""
+
+    result: dict[str, Any]
+    """result.json."""
+    report: ArtifactRef
+
+
+@dataclass(slots=True)
+class _Made:
+    artifacts: dict[str, ArtifactRef] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run(run: TrainingRun, out: Path, ctx: StageContext) -> Outcome:
+    """All stages in order, each on the artifact before it, then the files of `out`."""
+    made = _Made()
+    source: ArtifactRef | None = None
+    for stage in STAGES:
+        ctx.check()
+        started = time.perf_counter()
+        source = _function(stage)(run.spec, source, ctx)
+        made.artifacts[stage.gives] = source
+        made.seconds[stage.name] = round(time.perf_counter() - started, 3)
+        _free_memory()
+    assert source is not None
+    result = _result(run, made, ctx)
+    from kubetuner.evaluate.core.outputs import write_outputs
+
+    write_outputs(ctx.store, source, run, out, result)
+    return Outcome(result=result, report=source)
+
+
+def _function(stage: Stage) -> Run:
+    """A stage's own function; imported only now, so that a stage that finds its artifact pays for no other's imports."""
+    function: Run = importlib.import_module(f"kubetuner.{stage.name}.core.run").run
+    return function
+
+
+def _result(run: TrainingRun, made: _Made, ctx: StageContext) -> dict[str, Any]:
+    checkpoint = objects.load(ctx.store, made.artifacts["checkpoint"])
+    report = made.artifacts["report"]
+    scores = objects.read_json(ctx.store, report, objects.load(ctx.store, report), "report.json")
+    work = Counter(ctx.work)
+    return {
+        "name": run.metadata.name,
+        "phase": "Succeeded",
+        "artifacts": {noun: ref.fingerprint for noun, ref in made.artifacts.items()},
+        "work": {name: work[name] for name in _COUNTED},
+        "seconds": made.seconds,
+        "loss": checkpoint["loss"],
+        "evaluation": scores["evaluation"],
+    }
+
+
+def _free_memory() -> None:
+    """Give the models of the last stage back before the next stage loads its own."""
+    gc.collect()
+    import sys
+
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

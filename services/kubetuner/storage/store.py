@@ -1,0 +1,73 @@
+"""The one face of all object stores, and the choice of one by its address.
+
+Keys are slash-separated relative paths. An object is written whole or not at all, and one that exists is replaced only by an
+explicit `put(..., replace=True)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from kubetuner.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """What a listing tells of an object."""
+
+    key: str
+    """Key below the store's root."""
+    size: int
+    """Bytes."""
+
+
+class ObjectStore(Protocol):
+    """Five verbs; every store passes the same contract tests."""
+
+    @property
+    def uri(self) -> str:
+        """Address of the store, for messages only."""
+
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+        """Write an object whole, from memory or from a file; False where it is there already and `replace` is not asked for."""
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Read an object, or `length` bytes of it from `start`. Raises ArtifactError where it is missing or shorter."""
+
+    def head(self, key: str) -> int | None:
+        """Size of an object in bytes, or None where there is none."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose key starts with `prefix`, sorted by key."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+
+
+def open_store(uri: str, *, path: str = "--store", base: Path | None = None, create: bool = True) -> ObjectStore:
+    """The store at an address: `memory:`, `s3://bucket/prefix`, or a folder (relative ones start at `base`).
+
+    `path` names the field or option in errors. With `create=False` a folder that is not there is an error.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme == "memory":
+        from kubetuner.storage.memory import MemoryStore
+
+        return MemoryStore()
+    if scheme == "s3":
+        from kubetuner.storage.minio import MinioStore
+
+        return MinioStore.from_uri(uri, path=path)
+    if scheme not in ("", "file"):
+        raise SpecError(path, f"{uri!r} has the scheme {scheme!r}; give a folder or s3://bucket/prefix")
+    from kubetuner.storage.directory import DirectoryStore
+
+    root = Path(uri.removeprefix("file://")).expanduser()
+    root = root if root.is_absolute() or base is None else base / root
+    if not create and not root.is_dir():
+        raise SpecError(path, f"{uri!r} is not a folder ({root} does not exist or is a file); give the folder that holds the pictures")
+    return DirectoryStore(root)

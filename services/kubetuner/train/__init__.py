@@ -1,0 +1,1 @@
+"""train: cache in, checkpoints out."""

@@ -1,0 +1,1 @@
+"""The work of train, without a server around it."""

@@ -1,0 +1,54 @@
+"""Optimizers: a row in a table each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from kubetuner.v1alpha1.training_run_pb2 import Optimizer
+
+Parameters = Iterable[torch.nn.Parameter]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How an optimizer is made, and the type its weights are kept in."""
+
+    make: Callable[[Parameters, Optimizer], torch.optim.Optimizer]
+    weights: torch.dtype
+
+
+def _adamw(parameters: Parameters, spec: Optimizer) -> torch.optim.Optimizer:
+    parameters = list(parameters)
+    return torch.optim.AdamW(
+        parameters,
+        lr=spec.learning_rate,
+        betas=(spec.beta1, spec.beta2),
+        eps=spec.epsilon,
+        weight_decay=spec.weight_decay,
+        fused=parameters[0].is_cuda,
+        foreach=False if parameters[0].is_cuda else None,
+    )
+
+
+def _adamw_bf16(parameters: Parameters, spec: Optimizer) -> torch.optim.Optimizer:
+    from optimi import AdamW
+
+    return AdamW(
+        list(parameters),
+        lr=spec.learning_rate,
+        betas=(spec.beta1, spec.beta2),
+        eps=spec.epsilon,
+        weight_decay=spec.weight_decay,
+        kahan_sum=True,
+    )
+
+
+TABLE: Final = {
+    "adamw": Row(make=_adamw, weights=torch.float32),
+    # Kahan summation keeps what rounding to bf16 would lose of each small update (Zamirai et al. 2020, arXiv 2010.06192).
+    "adamw_bf16": Row(make=_adamw_bf16, weights=torch.bfloat16),
+}

@@ -1,0 +1,135 @@
+"""train: show the U-Net its batches, step after step, from the newest saved state to the last step.
+
+    run(spec, cache, ctx) -> checkpoint
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from kubetuner.artifacts import cache, checkpoint, objects
+from kubetuner.artifacts import manifest as manifests
+from kubetuner.artifacts.objects import ArtifactRef, Json, fingerprint
+from kubetuner.context import StageContext
+from kubetuner.diffusion.load import ModelSource, load_scheduler_config, load_unet, open_model
+from kubetuner.diffusion.noise import NoiseSchedule
+from kubetuner.diffusion.objective import Objective
+from kubetuner.diffusion.precision import choose_device, choose_dtype, cost, dtype_name
+from kubetuner.spec.keyed import keyed
+from kubetuner.train.core import plan, schedules, sources, trainable
+from kubetuner.train.core.average import Average
+from kubetuner.train.core.compute import Compute
+from kubetuner.train.core.feed import Feed
+from kubetuner.train.core.loop import Loop
+from kubetuner.train.core.optimizers import TABLE
+from kubetuner.train.core.state import State, Writer
+from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where a training takes place."""
+
+    model: ModelSource
+    device: torch.device
+    dtype: torch.dtype
+
+
+def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) -> ArtifactRef:
+    """Train to the last step, or find the finished training; an interruption saves the state first."""
+    assert source is not None, "train takes a cache"
+    device = choose_device(ctx.device)
+    setting = Setting(model=open_model(spec.model, base=ctx.base), device=device, dtype=choose_dtype(spec.train.mixed_precision, device))
+    index = objects.load(ctx.store, source)
+    training = name(spec, source, setting)
+    target = ArtifactRef(noun=checkpoint.NOUN, fingerprint=training)
+    if objects.find(ctx.store, target) is not None:
+        return target
+    if warning := cost(spec.train.mixed_precision, device):
+        ctx.progress.note(warning)
+    history, kind = _train(spec, index, training, setting, ctx)
+    return checkpoint.finish(ctx.store, training, _summary(spec, source, training, kind, history, ctx), history)
+
+
+def name(spec: TrainingRunSpec, source: ArtifactRef, setting: Setting) -> str:
+    """Fingerprint of all that decides the trained weights."""
+    datasets = [{"id": data.id, "repeats": data.repeats, "probability": data.probability, "original": data.original_size} for data in spec.datasets]
+    base = [setting.model.digest("unet"), load_scheduler_config(setting.model), dtype_name(setting.dtype)]
+    return fingerprint("training", _VERSION, spec.seed, source.fingerprint, keyed(spec.train), spec.embed.vae.sample, datasets, base)
+
+
+def _train(spec: TrainingRunSpec, index: Json, training: str, setting: Setting, ctx: StageContext) -> tuple[list[Json], str]:
+    """All steps that are left; returns the history of all and the kind of weights."""
+    compute = Compute(device=setting.device, dtype=setting.dtype)
+    manifest = manifests.read(ctx.store, cache.source(index))
+    order = plan.order(spec, manifest)
+    steps = plan.total_steps(spec, order)
+    unet = _unet(spec, setting)
+    trained = trainable.attach(unet, spec.train, spec.seed, TABLE[spec.train.optimizer.type].weights)
+    optimizer = compute.prepare(TABLE[spec.train.optimizer.type].make(trained.parameters.values(), spec.train.optimizer))
+    average = Average(spec.train.ema, trained.state()) if spec.train.HasField("ema") else None
+    state = State(trained, optimizer, average, compute)
+    begin = 0
+    if saved := checkpoint.saved(ctx.store, training):
+        state.restore(ctx.store, saved[-1])
+        begin = saved[-1].step
+    ctx.progress.start("train", "steps", steps, begin)
+    schedule = NoiseSchedule(
+        load_scheduler_config(setting.model),
+        prediction_type=spec.train.prediction_type,
+        zero_snr=spec.train.rescale_betas_zero_snr,
+        device=setting.device,
+    )
+    supplies = sources.open_sources(spec, index, manifest, setting.model, setting.device, ctx)
+    loop = Loop(
+        spec=spec,
+        unet=unet,
+        trained=trained,
+        optimizer=optimizer,
+        average=average,
+        state=state,
+        compute=compute,
+        objective=Objective.of(spec.train.loss, schedule),
+        rate=schedules.learning_rate(spec.train.schedule, spec.train.optimizer, steps),
+        steps_per_epoch=order.steps_per_epoch(spec.train.gradient_accumulation_steps),
+        writer=Writer(ctx.store, training, spec.train.checkpoint.keep),
+        ctx=ctx,
+        pictures_of=lambda step: plan.pictures(manifest, order.step(step, spec.train.gradient_accumulation_steps)),
+    )
+    samples = supplies.samples(spec, manifest, schedule.num_timesteps)
+    accumulation = spec.train.gradient_accumulation_steps
+    with Feed(order, samples, accumulation=accumulation, steps=range(begin, steps), rank=compute.rank, ranks=compute.ranks) as feed:
+        loop.run(feed, steps)
+    supplies.flush()
+    return state.history, trained.kind
+
+
+def _unet(spec: TrainingRunSpec, setting: Setting) -> UNet2DConditionModel:
+    """The U-Net: frozen weights in the precision of the computation, trained ones in their optimizer's type."""
+    full = spec.train.type == "full"
+    dtype = TABLE[spec.train.optimizer.type].weights if full else setting.dtype
+    unet = load_unet(setting.model, dtype=dtype, device=setting.device)
+    unet.train()
+    if spec.train.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    return unet
+
+
+def _summary(spec: TrainingRunSpec, source: ArtifactRef, training: str, kind: str, history: list[Json], ctx: StageContext) -> Json:
+    kept = [{"step": saved.step, "fingerprint": saved.ref.fingerprint} for saved in checkpoint.saved(ctx.store, training)]
+    lora = spec.train.lora
+    adapter = {"rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout, "targets": list(lora.targets)}
+    return {
+        "source": {"noun": source.noun, "fingerprint": source.fingerprint},
+        "steps": kept,
+        "final": kept[-1]["fingerprint"],
+        "weights": kind,
+        "adapter": adapter if kind == "adapter" else None,
+        "ema": spec.train.HasField("ema"),
+        "loss": {"first": history[0]["loss"], "last": history[-1]["loss"]},
+    }
