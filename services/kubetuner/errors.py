@@ -1,12 +1,12 @@
 """What can go wrong, once for all rooms; the command line, gRPC and the controller each translate from here.
 
-    KubeTunerError
-    ├── InputError        the user's input is wrong: exit 2, INVALID_ARGUMENT, never retried
-    │   ├── SpecError     ... a field of the TrainingRun
-    │   └── DataError     ... a picture, a caption file, a model folder
-    ├── ArtifactError     an object of the store is missing or damaged: exit 1, retried
-    ├── TrainingError     the training itself cannot go on (loss is not finite): exit 1
-    └── Interrupted       somebody asked to stop and the state is saved: exit 130 or 143
+KubeTunerError
+├── InputError        the user's input is wrong: exit 2, INVALID_ARGUMENT, never retried
+│   ├── SpecError     ... a field of the TrainingRun
+│   └── DataError     ... a picture, a caption file, a model folder
+├── ArtifactError     an object of the store is missing or damaged: exit 1, retried
+├── TrainingError     the training itself cannot go on (loss is not finite): exit 1
+└── Interrupted       somebody asked to stop and the state is saved: exit 130 or 143
 """
 
 from __future__ import annotations

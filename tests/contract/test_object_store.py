@@ -1,7 +1,6 @@
 """What every object store must do; the same tests for all of them."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from kubetuner.storage.memory import MemoryStore
 
 
 @pytest.fixture(params=["memory", "directory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
-    yield MemoryStore() if request.param == "memory" else DirectoryStore(tmp_path / "store")
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return MemoryStore() if request.param == "memory" else DirectoryStore(tmp_path / "store")
 
 
 def test_what_is_put_is_got(store: ObjectStore) -> None:

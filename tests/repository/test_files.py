@@ -18,7 +18,7 @@ REGISTRIES = (
     "--extra-index" + "-url",
     "--find" + "-links",
 )
-NOT_OURS = {".git", ".venv", "build", "__pycache__"}
+NOT_OURS = {".git", ".venv", "build", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis"}
 
 
 def ours() -> list[Path]:

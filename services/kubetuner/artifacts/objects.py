@@ -1,7 +1,7 @@
 """What all artifacts share: data objects first, the index last and only if absent.
 
-    <noun>/<fingerprint>/index.json     complete and final once it is there
-    <noun>/<fingerprint>/<name>         data objects; size and SHA-256 stand in the index and are checked on read
+<noun>/<fingerprint>/index.json     complete and final once it is there
+<noun>/<fingerprint>/<name>         data objects; size and SHA-256 stand in the index and are checked on read
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def commit(store: ObjectStore, ref: ArtifactRef, index: Json, objects: Mapping[s
     """Write the data objects, then the index with their sizes and digests. Whoever is first wins, object by object."""
     rows = []
     for name, data in objects.items():
-        if not store.put(ref.key(name), data):  # left by a killed writer, or by one beside us: it stays, and the index describes what is there
+        if not store.put(
+            ref.key(name), data
+        ):  # left by a killed writer, or by one beside us: it stays, and the index describes what is there
             data = store.get(ref.key(name))
         size, digest = measure(data)
         rows.append({"name": name, "size": size, "sha256": digest})

@@ -86,9 +86,7 @@ class Pool:
         ref = ArtifactRef(noun=self.noun, fingerprint=f"{self.encoder}-{fingerprint(keys)[:24]}")
         first = items[keys[0]]
         columns = {
-            name: Array(
-                dtype=array.dtype, shape=(len(keys), *array.shape), data=b"".join(items[key][name].data for key in keys)
-            )
+            name: Array(dtype=array.dtype, shape=(len(keys), *array.shape), data=b"".join(items[key][name].data for key in keys))
             for name, array in sorted(first.items())
         }
         data, offsets = _serialize(columns)
@@ -120,7 +118,9 @@ class Pool:
             for name, row in tensors.items()
         }
         if _digest(arrays[name].data for name in sorted(arrays)) != place.digest:
-            raise ArtifactError(f"{place.shard.key(_DATA)}: item {place.slot} differs from its digest; delete {place.shard.prefix} and run again")
+            raise ArtifactError(
+                f"{place.shard.key(_DATA)}: item {place.slot} differs from its digest; delete {place.shard.prefix} and run again"
+            )
         return arrays
 
     def _learn(self, ref: ArtifactRef) -> None:

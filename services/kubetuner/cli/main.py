@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
     run = _verb(verbs, "run", "all four stages in one process; run again after anything, it goes on where it stopped")
     _file(run)
-    run.add_argument("--store", default=".kubetuner", metavar="URI", help="object store: a folder or s3://bucket/prefix (default: %(default)s)")
+    run.add_argument(
+        "--store", default=".kubetuner", metavar="URI", help="object store: a folder or s3://bucket/prefix (default: %(default)s)"
+    )
     run.add_argument("--out", metavar="DIR", help="folder for the results (default: ./NAME of the run)")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)")
     run.add_argument("--json", action="store_true", help="plain progress on stderr; result.json as the last line of stdout")
@@ -78,7 +80,12 @@ def _verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str,
 def _file(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", metavar="FILE", help="a TrainingRun in YAML")
     verb.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE", help="change a field, as train.maxSteps=10; repeatable"
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="PATH=VALUE",
+        help="change a field, as train.maxSteps=10; repeatable",
     )
 
 

@@ -46,7 +46,9 @@ class TextEncoder:
         hidden, pooled = (tensor.cpu() for tensor in text.encode(self._encoders, captions))
         for caption, *rows in zip(captions, hidden, pooled, strict=True):
             if not all(bool(torch.isfinite(row).all()) for row in rows):
-                raise KubeTunerError(f"the text encoders give numbers that are not finite for the caption {caption[:80]!r}; the model is damaged")
+                raise KubeTunerError(
+                    f"the text encoders give numbers that are not finite for the caption {caption[:80]!r}; the model is damaged"
+                )
         return [{"hidden": pack(row), "pooled": pack(pooled_row)} for row, pooled_row in zip(hidden, pooled, strict=True)]
 
 

@@ -24,13 +24,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from kubetuner.artifacts.objects import fingerprint
+from kubetuner.diffusion.flavours import HUB_IDS
 from kubetuner.errors import DataError, SpecError
 from kubetuner.v1alpha1.training_run_pb2 import Model
 
-FLAVOURS: Final = {
-    "base-1.0": "stabilityai/stable-diffusion-xl-base-1.0",
-    "base-0.9": "stabilityai/stable-diffusion-xl-base-0.9",
-}
 _HUB_ID: Final = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 _SINGLE_FILE_PREFIX: Final = {
     "unet": "model.diffusion_model.",
@@ -93,7 +90,7 @@ def open_model(model: Model, *, base: Path) -> ModelSource:
     """Find the model that a run names. Raises SpecError where there is none."""
     vae = None if not model.HasField("vae") else _open("spec.model.vae.path", model.vae.path, base, model)
     if not model.path:
-        hub_id = FLAVOURS[model.flavour]
+        hub_id = HUB_IDS[model.flavour]
         return ModelSource(name=hub_id, root=None, hub_id=hub_id, revision=model.revision, variant=model.variant, vae=vae)
     source = _open("spec.model.path", model.path, base, model)
     return ModelSource(**{**source.__dict__, "vae": vae})
@@ -155,13 +152,15 @@ def _open(path: str, name: str, base: Path, model: Model) -> ModelSource:
             raise SpecError(path, f"{name!r} is a {local.suffix or 'plain'} file; only .safetensors is read, because a pickle can run code")
         return _open_single(name, local, base, model)
     if name.startswith((".", "/", "~")) or not _HUB_ID.match(name):
-        raise SpecError(path, f"{name!r} does not exist ({local}); give a folder in diffusers' layout, a .safetensors file or a Hub id owner/name")
+        raise SpecError(
+            path, f"{name!r} does not exist ({local}); give a folder in diffusers' layout, a .safetensors file or a Hub id owner/name"
+        )
     return ModelSource(name=name, root=None, hub_id=name, revision=model.revision, variant=model.variant)
 
 
 def _open_single(name: str, file: Path, base: Path, model: Model) -> ModelSource:
     if not model.config:
-        return ModelSource(name=name, root=None, single=file, hub_id=FLAVOURS[model.flavour])
+        return ModelSource(name=name, root=None, single=file, hub_id=HUB_IDS[model.flavour])
     config = _open("spec.model.config", model.config, base, model)
     return ModelSource(name=name, root=config.root, single=file, hub_id=config.hub_id, revision=config.revision)
 
@@ -170,16 +169,7 @@ def _load_model(kind: type[Any], source: ModelSource, part: str, dtype: torch.dt
     try:
         if source.single is not None:
             return _load_single(kind, source, part, dtype)
-        folder = source.folder(part)
-        if not any(folder.glob("*.safetensors")):
-            raise DataError(f"model {source.name}: {folder} holds no .safetensors weights; convert the model, pickles are not read")
-        _check_complete(kind, folder)
-        variant = {"variant": source.variant} if source.variant else {}
-        loaded, info = kind.from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True, **variant
-        ) if issubclass(kind, CLIPTextModel | CLIPTextModelWithProjection) else kind.from_pretrained(
-            str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True, **variant
-        )
+        loaded, info = _load_folder(kind, source, part, dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"model {source.name}: {part} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     missing = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
@@ -188,10 +178,17 @@ def _load_model(kind: type[Any], source: ModelSource, part: str, dtype: torch.dt
     return loaded
 
 
-def _check_complete(kind: type[Any], folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise DataError(f"{folder}: config.json is missing; bring the model again")
-    assert kind is not None
+def _load_folder(kind: type[Any], source: ModelSource, part: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    folder = source.folder(part)
+    if not any(folder.glob("*.safetensors")):
+        raise DataError(f"model {source.name}: {folder} holds no .safetensors weights; convert the model, pickles are not read")
+    read_json(folder / "config.json")
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    options["dtype" if part.startswith("text_encoder") else "torch_dtype"] = dtype  # transformers' name for it, and diffusers'
+    if source.variant:
+        options["variant"] = source.variant
+    loaded, info = kind.from_pretrained(str(folder), **options)
+    return loaded, info
 
 
 def _load_single(kind: type[Any], source: ModelSource, part: str, dtype: torch.dtype) -> Any:
@@ -223,12 +220,14 @@ def _read_prefix(source: ModelSource, part: str) -> dict[str, torch.Tensor]:
 def _digest(source: ModelSource, part: str) -> str:
     rows: list[object] = []
     if source.single is not None:
-        for name, tensor in sorted(_read_prefix(source, part).items()) if part in _SINGLE_FILE_PREFIX else []:
-            content = tensor.contiguous().view(torch.uint8).numpy() if tensor.numel() else b""
-            rows.append([name, str(tensor.dtype), list(tensor.shape), hashlib.sha256(content).hexdigest()])
-    for file in _files_of(source, part):
-        rows.append([file.name, _file_digest(file)])
+        tensors = sorted(_read_prefix(source, part).items()) if part in _SINGLE_FILE_PREFIX else []
+        rows.extend([name, str(tensor.dtype), list(tensor.shape), _tensor_digest(tensor)] for name, tensor in tensors)
+    rows.extend([file.name, _file_digest(file)] for file in _files_of(source, part))
     return fingerprint("part", part, rows)
+
+
+def _tensor_digest(tensor: torch.Tensor) -> str:
+    return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
 
 
 def _files_of(source: ModelSource, part: str) -> Iterator[Path]:
@@ -253,11 +252,22 @@ def _download(hub_id: str, revision: str, part: str, variant: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     weights = f"*.{variant}.safetensors" if variant else "*.safetensors"
-    patterns = ["model_index.json", f"{part}/*.json", f"{part}/*.txt", f"{part}/{weights}", "config.json", "*.safetensors" if part == "vae" else ""]
+    patterns = [
+        "model_index.json",
+        f"{part}/*.json",
+        f"{part}/*.txt",
+        f"{part}/{weights}",
+        "config.json",
+        "*.safetensors" if part == "vae" else "",
+    ]
     try:
-        return Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=[p for p in patterns if p], ignore_patterns=["sd_xl*"]))
+        return Path(
+            snapshot_download(hub_id, revision=revision or None, allow_patterns=[p for p in patterns if p], ignore_patterns=["sd_xl*"])
+        )
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise SpecError("spec.model.path", f"{hub_id!r} at {revision or 'its main branch'} is not on the Hub, or not for this token") from error
+        raise SpecError(
+            "spec.model.path", f"{hub_id!r} at {revision or 'its main branch'} is not on the Hub, or not for this token"
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise DataError(
             f"model {hub_id}: {part} cannot be brought from the Hub ({type(error).__name__}); "

@@ -26,9 +26,7 @@ class Objective:
     @classmethod
     def of(cls, loss: Loss, schedule: NoiseSchedule) -> Objective:
         """From a resolved spec."""
-        return cls(
-            schedule=schedule, kind=loss.type, huber_c=loss.huber_c, huber_schedule=loss.huber_schedule, snr_gamma=loss.snr_gamma
-        )
+        return cls(schedule=schedule, kind=loss.type, huber_c=loss.huber_c, huber_schedule=loss.huber_schedule, snr_gamma=loss.snr_gamma)
 
     def __call__(self, prediction: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Mean over C, h, w for each sample, weighted: [B]."""

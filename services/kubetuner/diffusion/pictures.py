@@ -37,9 +37,13 @@ class Pictures:
         try:
             data = source.get(decode_path(row["path"]))
         except ArtifactError as error:
-            raise DataError(f"{row['path']} of dataset {row['dataset']} has gone since it was ingested; run again to take the data as it is now") from error
+            raise DataError(
+                f"{row['path']} of dataset {row['dataset']} has gone since it was ingested; run again to take the data as it is now"
+            ) from error
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
-            raise DataError(f"{row['path']} of dataset {row['dataset']} has changed since it was ingested; run again to take the data as it is now")
+            raise DataError(
+                f"{row['path']} of dataset {row['dataset']} has changed since it was ingested; run again to take the data as it is now"
+            )
         place = geometry(row)
         return pixels.fit(
             pixels.decode(data),

@@ -86,12 +86,17 @@ def extensions() -> frozenset[str]:
     return frozenset(ending.lower() for ending, name in Image.registered_extensions().items() if name in known)
 
 
+def too_many_bytes(size: int) -> PictureError:
+    """What is wrong with a file of more than MAX_BYTES, for whoever sees its size before reading it."""
+    return PictureError("too_many_bytes", f"the file is {size} bytes long, at most {MAX_BYTES} are read; save it smaller")
+
+
 def decode(data: bytes) -> Image.Image:
     """The picture in a file: RGB of 8 bits, sRGB, turned upright, transparency on white. Raises PictureError."""
     if not data:
         raise PictureError("unreadable", "the file is empty")
     if len(data) > MAX_BYTES:
-        raise PictureError("too_many_bytes", f"the file is {len(data)} bytes long, at most {MAX_BYTES} are read; save it smaller")
+        raise too_many_bytes(len(data))
     try:
         with Image.open(io.BytesIO(data), formats=formats()) as image:
             _check(image)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from kubetuner.errors import ArtifactError, KubeTunerError
+from kubetuner.errors import ArtifactError, DataError, KubeTunerError
 from kubetuner.storage.store import ObjectInfo
 
 _INCOMING: Final = ".incoming"
@@ -46,7 +47,9 @@ class DirectoryStore:
         except FileExistsError:
             return False
         except OSError as error:
-            raise KubeTunerError(f"{target}: cannot be written ({error.strerror}); free space or choose another --store and run again") from error
+            raise KubeTunerError(
+                f"{target}: cannot be written ({error.strerror}); free space or choose another --store and run again"
+            ) from error
         finally:
             incoming.unlink(missing_ok=True)
         return True
@@ -95,21 +98,27 @@ class DirectoryStore:
         while pending:
             folder = pending.pop()
             try:
-                entries = list(os.scandir(folder))
                 identity = os.stat(folder)
+                entries = list(os.scandir(folder))
             except (FileNotFoundError, NotADirectoryError):
                 continue
+            except OSError as error:
+                raise DataError(f"{folder}: cannot be listed ({error.strerror}); give the right to read it, or move it away") from error
             if (identity.st_dev, identity.st_ino) in seen:  # a loop of symbolic links
                 continue
             seen.add((identity.st_dev, identity.st_ino))
             for entry in entries:
                 if folder == self.root and entry.name == _INCOMING:
                     continue
-                if entry.is_dir():
+                try:
+                    status = entry.stat()
+                except OSError:  # a link to nowhere or to itself: it is listed, and whoever reads it is told
+                    yield ObjectInfo(key=os.path.relpath(entry.path, self.root), size=0)
+                    continue
+                if stat.S_ISDIR(status.st_mode):
                     pending.append(Path(entry.path))
-                elif entry.is_file():
-                    key = os.path.relpath(entry.path, self.root)
-                    yield ObjectInfo(key=key, size=entry.stat().st_size)
+                elif stat.S_ISREG(status.st_mode):
+                    yield ObjectInfo(key=os.path.relpath(entry.path, self.root), size=status.st_size)
 
 
 def _write_synced(path: Path, data: bytes | Path) -> None:

@@ -75,7 +75,9 @@ class MinioStore:
             return b""
         content = self._again(key, lambda: self._read(key, start, length or 0))
         if length is not None and len(content) != length:
-            raise ArtifactError(f"{self.uri}/{key}: {start + len(content)} bytes long, {start + length} were expected; delete it and run again")
+            raise ArtifactError(
+                f"{self.uri}/{key}: {start + len(content)} bytes long, {start + length} were expected; delete it and run again"
+            )
         return content
 
     def head(self, key: str) -> int | None:
@@ -111,7 +113,9 @@ class MinioStore:
         if response.status >= 500:
             raise ServerError(f"status {response.status}", response.status)
         if response.status != 200:
-            raise KubeTunerError(f"{self.uri}/{key}: cannot be written ({response.status}: {response.data[:200].decode('utf-8', 'replace')})")
+            raise KubeTunerError(
+                f"{self.uri}/{key}: cannot be written ({response.status}: {response.data[:200].decode('utf-8', 'replace')})"
+            )
         return True
 
     def _put_in_parts(self, key: str, data: bytes | Path) -> bool:
@@ -140,7 +144,9 @@ class MinioStore:
                 if error.code in _MISSING:
                     raise ArtifactError(f"{self.uri}/{key}: no such object ({error.code})") from error
                 if error.code not in _AWAY:
-                    raise KubeTunerError(f"{self.uri}/{key}: {error.code}: {error.message}; check the bucket and the credentials") from error
+                    raise KubeTunerError(
+                        f"{self.uri}/{key}: {error.code}: {error.message}; check the bucket and the credentials"
+                    ) from error
                 reason: Exception = error
             except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, OSError) as error:
                 reason = error
@@ -151,5 +157,12 @@ class MinioStore:
 
 
 _ENDPOINTS: Final = ("KUBETUNER_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_AWAY: Final = {"SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "InternalError", "XMinioServerNotInitialized", "RequestTimeout"}
-
+_AWAY: Final = {
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "ServiceUnavailable",
+    "InternalError",
+    "XMinioServerNotInitialized",
+    "RequestTimeout",
+}

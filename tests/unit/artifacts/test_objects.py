@@ -48,7 +48,7 @@ def test_a_changed_object_is_refused(damage: bytes) -> None:
 def test_a_damaged_index_is_refused(damage: bytes) -> None:
     store = MemoryStore()
     store.put(REF.key("index.json"), damage)
-    with pytest.raises(ArtifactError, match="manifest/f00/index.json"):
+    with pytest.raises(ArtifactError, match=r"manifest/f00/index\.json"):
         objects.find(store, REF)
 
 

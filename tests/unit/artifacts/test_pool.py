@@ -56,7 +56,7 @@ def test_a_flipped_bit_is_found_on_read() -> None:
     data[-1] ^= 1  # the last byte is of item b
     store.put(key, bytes(data), replace=True)
     pool.read("a")
-    with pytest.raises(ArtifactError, match="data.safetensors"):
+    with pytest.raises(ArtifactError, match=r"data\.safetensors"):
         pool.read("b")
 
 

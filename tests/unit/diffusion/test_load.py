@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kubetuner.diffusion import load
+from kubetuner.diffusion import load, tensors
 from kubetuner.errors import DataError, SpecError
+from kubetuner.evaluate.core import full
 from kubetuner.v1alpha1.training_run_pb2 import Model
 
 CPU = torch.device("cpu")
@@ -110,3 +111,25 @@ def test_an_autoencoder_of_its_own_replaces_the_models(tiny_sdxl: Path, tmp_path
     source = load.open_model(model, base=tmp_path)
     assert load.load_vae(source, dtype=torch.float32, device=CPU).config.scaling_factor == 0.5
     assert source.digest("vae") != load.open_model(Model(path=str(tiny_sdxl)), base=tmp_path).digest("vae")
+
+
+def write_single(folder: load.ModelSource, path: Path) -> None:
+    """All parts of a model as one file, as a full fine-tune exports them."""
+    unet = load.load_unet(folder, dtype=torch.float32, device=CPU)
+    tensors.write(path, full.single_file_entries(folder, unet.state_dict()), {})
+
+
+def test_a_single_file_gives_the_same_parts_as_the_folder(tiny_sdxl: Path, tmp_path: Path) -> None:
+    folder = load.open_model(Model(path=str(tiny_sdxl)), base=tmp_path)
+    write_single(folder, tmp_path / "model.safetensors")
+    single = load.open_model(Model(path="model.safetensors", config=str(tiny_sdxl)), base=tmp_path)
+    for read in (load.load_unet, load.load_vae):
+        one, other = (read(source, dtype=torch.float32, device=CPU).state_dict() for source in (folder, single))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    encoders = [load.load_text_encoders(source, dtype=torch.float32, device=CPU) for source in (folder, single)]
+    for part in ("first", "second"):
+        one, other = (getattr(pair, part).state_dict() for pair in encoders)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert single.digest("unet") != single.digest("vae")

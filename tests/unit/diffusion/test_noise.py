@@ -9,7 +9,13 @@ from diffusers import DDPMScheduler
 
 from kubetuner.diffusion.noise import NoiseSchedule
 
-SDXL = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000, "prediction_type": "epsilon"}
+SDXL = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+}
 CPU = torch.device("cpu")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubetuner.artifacts.manifest import decode_path
+from kubetuner.diffusion import pixels
 from kubetuner.ingest.core import look, sources
 from tests import builders
 from tests.unit.ingest.bench import Bench
@@ -55,6 +56,14 @@ def test_broken_files_are_rows_with_reasons(bench: Bench) -> None:
         "text.jpg": "unreadable",
         "wrong_ending.jpg": "",
     }
+
+
+def test_file_that_is_too_long_is_not_even_read(bench: Bench) -> None:
+    builders.photographs(bench.pictures, [(64, 64)])
+    with open(bench.pictures / "long.png", "wb") as file:
+        file.truncate(pixels.MAX_BYTES + 1)  # takes no room on the disk
+    row = next(row for row in bench.rows() if row["path"] == "long.png")
+    assert (row["reason"], row["bytes"], row["sha256"]) == ("too_many_bytes", pixels.MAX_BYTES + 1, "")
 
 
 def test_loop_of_links_is_walked_once(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """The order of batches: every picture as often as it should be, whatever the number of devices."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -12,7 +13,7 @@ from kubetuner.train.core.order import Collection, Order, Sample
 
 def collection(*sizes: int, name: str = "a", repeats: int = 0, probability: float = 1.0, first: int = 0) -> Collection:
     bounds = np.cumsum([first, *sizes])
-    groups = tuple(np.arange(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False))
+    groups = tuple(np.arange(start, stop) for start, stop in itertools.pairwise(bounds))
     return Collection(id=name, groups=groups, repeats=repeats, probability=probability)
 
 

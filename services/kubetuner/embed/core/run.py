@@ -1,6 +1,6 @@
 """embed: turn every caption and every picture of a manifest into what the U-Net is shown, each once for ever.
 
-    run(spec, manifest, ctx) -> cache
+run(spec, manifest, ctx) -> cache
 """
 
 from __future__ import annotations

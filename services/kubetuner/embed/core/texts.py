@@ -21,7 +21,10 @@ def fill(spec: TrainingRunSpec, manifest: Manifest, encoder: TextEncoder, ctx: S
     captions = _distinct(manifest)
     prompts = [*spec.evaluate.prompts, spec.evaluate.negative_prompt] if spec.evaluate.prompts else []
     # The groups do not depend on what is in the pool: a killed run encodes the rest in the same batches as an undisturbed one.
-    groups = [*_chunks(captions, spec.embed.text.write_batch_size), *_chunks(sorted(set(prompts) - set(captions)), spec.embed.text.write_batch_size)]
+    groups = [
+        *_chunks(captions, spec.embed.text.write_batch_size),
+        *_chunks(sorted(set(prompts) - set(captions)), spec.embed.text.write_batch_size),
+    ]
     missing = [[caption for caption in group if pool.missing([text_key(caption)])] for group in groups]
     total = sum(map(len, groups))
     ctx.progress.start("embed", "captions", total, total - sum(map(len, missing)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,8 @@ _POINTS: Final = 1000
 
 def curve(history: Sequence[Json]) -> list[Json]:
     """Loss and learning rate over the steps, thinned to at most 1,000 points; each is the mean of the steps it stands for."""
-    parts = np.array_split(np.arange(len(history)), min(len(history), _POINTS)) if history else []
+    edges = np.linspace(0, len(history), min(len(history), _POINTS) + 1).astype(int)
+    parts = [range(first, last) for first, last in pairwise(edges)]
     return [
         {
             "step": history[part[-1]]["step"],

@@ -60,7 +60,7 @@ def render(report: Report, run: TrainingRun) -> str:
         datasets=[_dataset(row) for row in found["datasets"]],
         full=training["type"] == "full",
         base_model=run.spec.model.path or f"stabilityai/stable-diffusion-xl-{run.spec.model.flavour}",
-        artifacts=found["artifacts"] | {"report": report.ref.fingerprint},
+        artifacts={noun: found["artifacts"][noun] for noun in ("manifest", "cache", "checkpoint")} | {"report": report.ref.fingerprint},
         model=found["model"],
         versions=found["versions"],
         exports=report.index["exports"],

@@ -104,10 +104,11 @@ class _Fresh:
 
 def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: StageContext, key: str) -> _Picture:
     ctx.check()
+    if (size := source.oversized.get(key)) is not None:
+        return _unread(key, size, pixels.too_many_bytes(size))
     content = sources.read(source, key)
     if isinstance(content, str):
-        unread = Fact(reason="unreadable", detail=f"the file cannot be read ({content})")
-        return _Picture(key=key, size=0, sha256=b"", fact=unread, fresh=False, captions=Captions())
+        return _unread(key, 0, pixels.PictureError("unreadable", f"the file cannot be read ({content})"))
     sha256 = hashlib.sha256(content).digest()
     seek_face = source.dataset.crop_style == "face"
     fact = known.get(sha256, face=seek_face)
@@ -119,6 +120,11 @@ def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: Stage
         fresh=fact is None,
         captions=captions.find(source, key, filters),
     )
+
+
+def _unread(key: str, size: int, error: pixels.PictureError) -> _Picture:
+    fact = Fact(reason=error.reason, detail=error.detail)
+    return _Picture(key=key, size=size, sha256=b"", fact=fact, fresh=False, captions=Captions())
 
 
 def _decode(content: bytes, seek_face: bool) -> Fact:

@@ -28,7 +28,7 @@ def of_datasets(found: Sequence[Source], summary: Sequence[Json]) -> Iterator[Js
             yield _problem("error", "no_pictures", f"dataset {name}: {stage.nothing_found(row, source)}", "")
         for reason, count in row["reasons"].items():
             level = "info" if reason == "not_sampled" else "warning"
-            yield _problem(level, reason, f"dataset {name}: {count} of {row['found']} pictures are not used", stage.CURES[reason])
+            yield _problem(level, reason, f"dataset {name}: {count} of {row['found']} pictures are not used: {reason}", stage.CURES[reason])
         if row["duplicates"]:
             message = f"dataset {name}: {row['duplicates']} pictures show the same as another one and count twice"
             yield _problem("warning", "duplicate", message, "take the copies out, or raise repeats where you want them seen more often")

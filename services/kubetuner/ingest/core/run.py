@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -66,8 +65,8 @@ def summarise(table: pa.Table, found: Sequence[Source]) -> list[Json]:
     """Counts of each dataset: found, used, reasons of the rest, files that are no pictures, pictures shown twice."""
     rows: list[Json] = []
     for one in found:
-        part = table.filter(pc.equal(table["dataset"], one.dataset.id))
-        reasons: Counter[Any] = Counter(part["reason"].to_pylist())
+        part = decide.part(table, "dataset", one.dataset.id)
+        reasons = {row["values"]: row["counts"] for row in pc.value_counts(part["reason"]).to_pylist()}
         used = reasons.pop("", 0)
         rows.append(
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ class Source:
     store: ObjectStore
     keys: list[str]
     """Keys of the pictures, sorted."""
+    oversized: Mapping[str, int]
+    """Bytes of those pictures that are too long to be read."""
     texts: frozenset[str]
     """Keys of caption files; empty where captions come from elsewhere."""
     others: Counter[str]
@@ -57,17 +60,20 @@ def _list(position: int, dataset: Dataset, base: Path) -> Source:
     endings = pixels.extensions()
     with_texts = dataset.caption_strategy == "textfile"
     keys: list[str] = []
+    oversized: dict[str, int] = {}
     texts: set[str] = set()
     others: Counter[str] = Counter()
     for info in store.list():
         ending = _ending(info.key)
         if ending in endings:
             keys.append(info.key)
+            if info.size > pixels.MAX_BYTES:
+                oversized[info.key] = info.size
         elif with_texts and info.key.endswith(CAPTION_ENDING):
             texts.add(info.key)
         else:
             others[encode_path(ending)] += 1
-    return Source(position=position, dataset=dataset, store=store, keys=keys, texts=frozenset(texts), others=others)
+    return Source(position=position, dataset=dataset, store=store, keys=keys, oversized=oversized, texts=frozenset(texts), others=others)
 
 
 def _ending(key: str) -> str:

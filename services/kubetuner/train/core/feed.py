@@ -87,7 +87,7 @@ class Feed:
             for step in self._steps:
                 if not self._offer(self._batches(step)):
                     return
-        except BaseException as error:  # whatever it is, it is the loop's to raise
+        except BaseException as error:  # noqa: BLE001 (whatever it is, it is the loop's to raise)
             self._offer(error)
 
     def _offer(self, value: list[Batch] | BaseException) -> bool:
@@ -126,5 +126,3 @@ class Feed:
 
 def _stack(arrays: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(arrays))
-
-

@@ -52,9 +52,7 @@ class Order:
         self._batch_size = batch_size
         self._remainder = remainder
         # For each dataset the number of the first batch of each group, and after the last group the number of all batches.
-        self._starts = tuple(
-            np.cumsum([0, *(self._count(len(rows), data.repeats) for rows in data.groups)]) for data in self._collections
-        )
+        self._starts = tuple(np.cumsum([0, *(self._count(len(rows), data.repeats) for rows in data.groups)]) for data in self._collections)
 
     @property
     def batches_per_epoch(self) -> int:

@@ -1,6 +1,6 @@
 """train: show the U-Net its batches, step after step, from the newest saved state to the last step.
 
-    run(spec, cache, ctx) -> checkpoint
+run(spec, cache, ctx) -> checkpoint
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
 
 def name(spec: TrainingRunSpec, source: ArtifactRef, setting: Setting) -> str:
     """Fingerprint of all that decides the trained weights."""
-    datasets = [{"id": data.id, "repeats": data.repeats, "probability": data.probability, "original": data.original_size} for data in spec.datasets]
+    datasets = [
+        {"id": data.id, "repeats": data.repeats, "probability": data.probability, "original": data.original_size} for data in spec.datasets
+    ]
     base = [setting.model.digest("unet"), load_scheduler_config(setting.model), dtype_name(setting.dtype)]
     return fingerprint("training", _VERSION, spec.seed, source.fingerprint, keyed(spec.train), spec.embed.vae.sample, datasets, base)
 

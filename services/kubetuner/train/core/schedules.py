@@ -18,7 +18,8 @@ def learning_rate(schedule: Schedule, optimizer: Optimizer, steps: int) -> Calla
     if schedule.type == "polynomial":
         if schedule.end_learning_rate >= base:
             raise SpecError(
-                "spec.train.schedule.endLearningRate", f"{schedule.end_learning_rate:g} is not below optimizer.learningRate {base:g}; lower it"
+                "spec.train.schedule.endLearningRate",
+                f"{schedule.end_learning_rate:g} is not below optimizer.learningRate {base:g}; lower it",
             )
         bound = get_polynomial_decay_schedule_with_warmup(
             carrier, schedule.warmup_steps, steps, lr_end=schedule.end_learning_rate, power=schedule.power

@@ -80,7 +80,7 @@ class Writer:
             data["history.json"] = objects.canonical(history)
             checkpoint.save(self._store, self._training, step, index, data)
             checkpoint.rotate(self._store, self._training, self._keep)
-        except BaseException as error:  # whatever it is, it is the loop's to raise
+        except BaseException as error:  # noqa: BLE001 (whatever it is, it is the loop's to raise)
             self._error = error
 
 

@@ -1,6 +1,7 @@
 """Where latents and text embeddings come from in a training: read from the cache, or made when a batch first asks for them.
 
-Made ones are encoded one at a time: their bits then do not depend on which others are in the cache already, and a resumed run gets the same.
+Made ones are encoded one at a time: their bits then do not depend on which others are in the cache already, and a resumed run gets
+the same.
 """
 
 from __future__ import annotations

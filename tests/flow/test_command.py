@@ -1,0 +1,130 @@
+"""`kubetuner run` as a user runs it: a process, its files, its signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from diffusers import StableDiffusionXLPipeline
+
+from tests.builders import photographs, run_document
+
+FILES = [
+    "diffusers/pytorch_lora_weights.safetensors",
+    "lora.safetensors",
+    "report/index.html",
+    "report/report.json",
+    "result.json",
+    "run.resolved.yaml",
+]
+RUN = run_document(
+    {"datasets[0].crop": True},
+    train={"maxSteps": 40, "checkpoint": {"everySteps": 10, "keep": 2}, "lora": {"rank": 4, "alpha": 2}},
+)
+
+
+@pytest.fixture(scope="module")
+def base(tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("command")
+    photographs(folder / "photographs", [(64, 64), (128, 64), (70, 90), (64, 64), (200, 200)])
+    photographs(folder / "heldout", [(64, 64)])
+    (folder / "tiny-sdxl").symlink_to(tiny_sdxl)
+    document = json.loads(json.dumps(RUN))
+    held_out = {"id": "heldout", "datasetType": "eval", "source": {"uri": "heldout"}, "resolution": 64, "resolutionType": "pixel_area"}
+    document["spec"]["datasets"].append(held_out)
+    (folder / "run.yaml").write_text(yaml.safe_dump(document))
+    return folder
+
+
+def start(base: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "kubetuner.cli.main", "run", "run.yaml", "--device", "cpu", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=base, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def first(base: Path) -> dict:
+    code, out, err = finish(start(base, "--store", "store", "--out", "out", "--json"))
+    assert code == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def test_the_files_of_out_are_there(base: Path, first: dict) -> None:
+    files = sorted(str(path.relative_to(base / "out")) for path in (base / "out").rglob("*") if path.is_file())
+    assert [name for name in files if not name.startswith("report/images/")] == FILES
+    assert json.loads((base / "out" / "result.json").read_text()) == first
+
+
+def test_result_tells_what_was_done(first: dict) -> None:
+    """The held-out picture is also among the photographs: its pixels and its caption are encoded once."""
+    assert set(first) == {"name", "phase", "artifacts", "work", "seconds", "loss", "evaluation"}
+    assert first["phase"] == "Succeeded"
+    assert set(first["artifacts"]) == {"manifest", "cache", "checkpoint", "report"}
+    assert first["work"] == {"imagesRead": 6, "captionsEncoded": 8, "imagesEncoded": 5, "stepsTrained": 40, "imagesGenerated": 2}
+    assert set(first["seconds"]) == {"ingest", "embed", "train", "evaluate"}
+    assert set(first["loss"]) == {"first", "last"}
+
+
+def test_a_second_run_does_no_work_and_gives_the_same_files(base: Path, first: dict) -> None:
+    code, out, err = finish(start(base, "--store", "store", "--out", "again", "--json"))
+    assert code == 0, err
+    again = json.loads(out.splitlines()[-1])
+    assert set(again["work"].values()) == {0}
+    assert again["artifacts"] == first["artifacts"]
+    for name in FILES:
+        if name != "result.json":
+            assert (base / "again" / name).read_bytes() == (base / "out" / name).read_bytes(), name
+
+
+def test_the_lora_changes_what_diffusers_draws(base: Path, first: dict, tiny_sdxl: Path) -> None:
+    def draw(lora: str | None) -> torch.Tensor:
+        pipeline = StableDiffusionXLPipeline.from_pretrained(tiny_sdxl)
+        pipeline.set_progress_bar_config(disable=True)
+        if lora is not None:
+            pipeline.load_lora_weights(str(base / "out" / lora))
+        random = torch.Generator("cpu").manual_seed(1)
+        drawn = pipeline("a cat", width=64, height=64, num_inference_steps=2, generator=random, output_type="latent")
+        return drawn.images
+
+    base_image, kohya, diffusers = draw(None), draw("lora.safetensors"), draw("diffusers/pytorch_lora_weights.safetensors")
+    assert torch.allclose(kohya, diffusers, atol=1e-4)
+    assert not torch.allclose(kohya, base_image, atol=1e-3)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_saves_and_goes_on_to_the_same_bytes(base: Path, first: dict, number: signal.Signals, code: int) -> None:
+    store = f"store-{code}"
+    process = start(base, "--store", store, "--out", f"out-{code}", "--json")
+    while not list((base / store).glob("checkpoint/*-000000010/index.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    found, out, err = finish(process)
+    assert (found, out) == (code, "")
+    assert "run the same command again" in err
+    found, out, err = finish(start(base, "--store", store, "--out", f"out-{code}", "--json"))
+    assert found == 0, err
+    assert json.loads(out.splitlines()[-1])["work"]["stepsTrained"] < 40
+    assert (base / f"out-{code}" / "lora.safetensors").read_bytes() == (base / "out" / "lora.safetensors").read_bytes()
+
+
+def test_a_failure_is_one_line_and_exit_1(base: Path, first: dict) -> None:
+    for path in (base / "store" / "latents").glob("*/data.safetensors"):
+        path.write_bytes(path.read_bytes()[:100])
+    code, _, err = finish(start(base, "--store", "store", "--out", "out", "--set", "train.maxSteps=3"))
+    assert code == 1
+    assert "Traceback" not in err
+    assert "data.safetensors" in err.splitlines()[-1]
