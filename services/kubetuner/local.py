@@ -49,7 +49,7 @@ def run(run: TrainingRun, out: Path, ctx: StageContext) -> Outcome:
     result = _result(run, made, ctx)
     from kubetuner.evaluate.core.outputs import write_outputs
 
-    write_outputs(ctx.store, source, run, out, result)
+    write_outputs(ctx.store, source, run, out, result, base=ctx.base)
     return Outcome(result=result, report=source)
 
 

@@ -76,6 +76,17 @@ class Pool:
         """Those of the keys that no known shard holds, in their order."""
         return [key for key in keys if key not in self._places]
 
+    def shard_of(self, keys: Iterable[str]) -> ArtifactRef:
+        """Name of the shard that holds exactly these items."""
+        return ArtifactRef(noun=self.noun, fingerprint=f"{self.encoder}-{fingerprint(sorted(keys))[:24]}")
+
+    def look_for(self, shard: ArtifactRef) -> bool:
+        """Whether somebody has written this shard meanwhile; if so, learn it."""
+        if self.store.head(shard.key("index.json")) is None:
+            return False
+        self._learn(shard)
+        return True
+
     def shards(self, keys: Iterable[str]) -> list[str]:
         """Fingerprints of the shards that hold the keys, sorted."""
         return sorted({self._places[key].shard.fingerprint for key in keys})
@@ -83,7 +94,7 @@ class Pool:
     def write(self, items: Mapping[str, Item]) -> None:
         """Keep items in one new shard."""
         keys = sorted(items)
-        ref = ArtifactRef(noun=self.noun, fingerprint=f"{self.encoder}-{fingerprint(keys)[:24]}")
+        ref = self.shard_of(keys)
         first = items[keys[0]]
         columns = {
             name: Array(dtype=array.dtype, shape=(len(keys), *array.shape), data=b"".join(items[key][name].data for key in keys))

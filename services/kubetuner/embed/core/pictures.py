@@ -11,11 +11,13 @@ from typing import Final
 import numpy as np
 
 from kubetuner.artifacts.cache import LATENTS
+from kubetuner.artifacts.claims import Claims
 from kubetuner.artifacts.manifest import Manifest
 from kubetuner.artifacts.pool import Item, Pool
 from kubetuner.context import StageContext
 from kubetuner.diffusion.encoders import VaeEncoder
 from kubetuner.diffusion.pictures import Pictures, Row, key_of
+from kubetuner.embed.core.sharing import shared
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
 _COLUMNS: Final = [
@@ -30,12 +32,12 @@ def fill(spec: TrainingRunSpec, manifest: Manifest, vae: VaeEncoder, ctx: StageC
     pool = Pool(ctx.store, LATENTS, vae.id)
     pool.refresh()
     groups = list(_groups(manifest, spec.embed.vae.write_batch_size))
-    missing = [{key: row for key, row in group.items() if pool.missing([key])} for group in groups]
+    missing = [{key: group[key] for key in pool.missing(group)} for group in groups]
     total = sum(map(len, groups))
     ctx.progress.start("embed", "images", total, total - sum(map(len, missing)))
     pictures = Pictures(spec.datasets, ctx.base)
     with ThreadPoolExecutor(max_workers=max(1, min(8, cpu_count() or 1))) as threads:
-        for group in filter(None, missing):
+        for group in shared([group for group in missing if group], pool, Claims(store=ctx.store), ctx):
             _write_shard(group, spec.embed.vae.batch_size, pictures, vae, pool, threads, ctx)
     return pool.shards(key for group in groups for key in group)
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 import pyarrow.compute as pc
 
 from kubetuner.artifacts.cache import TEXTS, text_key
+from kubetuner.artifacts.claims import Claims
 from kubetuner.artifacts.manifest import Manifest
 from kubetuner.artifacts.pool import Item, Pool
 from kubetuner.context import StageContext
 from kubetuner.diffusion.encoders import TextEncoder
+from kubetuner.embed.core.sharing import shared
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
 
@@ -25,17 +27,17 @@ def fill(spec: TrainingRunSpec, manifest: Manifest, encoder: TextEncoder, ctx: S
         *_chunks(captions, spec.embed.text.write_batch_size),
         *_chunks(sorted(set(prompts) - set(captions)), spec.embed.text.write_batch_size),
     ]
-    missing = [[caption for caption in group if pool.missing([text_key(caption)])] for group in groups]
+    keyed = [{text_key(caption): caption for caption in group} for group in groups]
+    missing = [{key: group[key] for key in pool.missing(group)} for group in keyed]
     total = sum(map(len, groups))
     ctx.progress.start("embed", "captions", total, total - sum(map(len, missing)))
-    for group in filter(None, missing):
-        ctx.check()
+    for wanted in shared([group for group in missing if group], pool, Claims(store=ctx.store), ctx):
         items: dict[str, Item] = {}
-        for batch in _chunks(group, spec.embed.text.batch_size):
-            items.update(zip(map(text_key, batch), encoder.encode(batch), strict=True))
-            ctx.progress.advance(len(batch))
+        for keys in _chunks(list(wanted), spec.embed.text.batch_size):
+            items.update(zip(keys, encoder.encode([wanted[key] for key in keys]), strict=True))
+            ctx.progress.advance(len(keys))
         pool.write(items)
-        ctx.work["captionsEncoded"] += len(group)
+        ctx.work["captionsEncoded"] += len(items)
     return pool.shards(map(text_key, captions))
 
 

@@ -1,0 +1,90 @@
+"""Who is making what: a mark in the store that says that a living process is at work on something, so that others take something else.
+
+    claims/<name>        {"owner": ..., "beat": n}, rewritten every second while the owner lives
+
+A claim is a courtesy and not a lock: results are put if absent, so the worst that a lost claim does is work done twice. Nobody's clock is
+compared with another's: a claim is dead when its beat has not changed for a while by the observer's own clock, or when its owner was a
+process of this machine that has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from kubetuner.errors import ArtifactError
+from kubetuner.storage import ObjectStore
+
+_BEAT_SECONDS: Final = 1.0
+
+
+@dataclass(kw_only=True)
+class Claims:
+    """The claims of one process, and what it has seen of others'."""
+
+    store: ObjectStore
+    host: str = field(default_factory=socket.gethostname)
+    dead_after_seconds: float = 10.0
+    """How long a beat may stay as it is before its owner counts as dead."""
+    _seen: dict[str, tuple[Any, float]] = field(default_factory=dict)
+    _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @contextmanager
+    def take(self, name: str) -> Iterator[bool]:
+        """True while this process may work on `name`; False where a living one is at it already."""
+        key = f"claims/{name}"
+        if not self._put(key, 0, replace=self._is_dead(key)):
+            yield False
+            return
+        ended = threading.Event()
+        beating = threading.Thread(target=self._keep, args=(key, ended), name="claim", daemon=True)
+        beating.start()
+        try:
+            yield True
+        finally:
+            ended.set()
+            beating.join()
+            self.store.delete(key)
+
+    def _is_dead(self, key: str) -> bool:
+        try:
+            claim = json.loads(self.store.get(key))
+        except (ArtifactError, ValueError):  # gone meanwhile, or of another version: put decides
+            return False
+        if claim["host"] == self.host and _start_of(claim["process"]) != claim["started"]:
+            return True
+        beat, since = self._seen.get(key, (None, 0.0))
+        now = time.monotonic()
+        if beat != (claim["owner"], claim["beat"]):
+            self._seen[key] = ((claim["owner"], claim["beat"]), now)
+            return False
+        return now - since > self.dead_after_seconds
+
+    def _keep(self, key: str, ended: threading.Event) -> None:
+        beat = 0
+        while not ended.wait(_BEAT_SECONDS):
+            beat += 1
+            self._put(key, beat, replace=True)
+
+    def _put(self, key: str, beat: int, *, replace: bool) -> bool:
+        process = os.getpid()
+        claim = {"owner": self._owner, "beat": beat, "host": self.host, "process": process, "started": _start_of(process)}
+        return self.store.put(key, json.dumps(claim).encode(), replace=replace)
+
+
+def _start_of(process: int) -> str:
+    """When a process of this machine began, in the kernel's ticks; empty where there is none (or no /proc)."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text("ascii", "replace")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]

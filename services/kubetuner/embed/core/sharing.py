@@ -1,0 +1,40 @@
+"""Which shard to encode next, when other runs on the same store may be at the same shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from typing import Final, TypeVar
+
+from kubetuner.artifacts.claims import Claims
+from kubetuner.artifacts.pool import Pool
+from kubetuner.context import StageContext
+
+_PAUSE_SECONDS: Final = 0.2
+_Group = TypeVar("_Group", bound=Collection[str])
+
+
+def shared(groups: list[_Group], pool: Pool, claims: Claims, ctx: StageContext) -> Iterator[_Group]:
+    """The groups of keys that this process is to encode and write, one after the other; others appear in the pool meanwhile.
+
+    A group that a living process is at is left for later; one whose process died is taken. Interrupted is raised between groups.
+    """
+    waiting = groups
+    while waiting:
+        left = []
+        for group in waiting:
+            ctx.check()
+            shard = pool.shard_of(group)
+            if pool.look_for(shard):
+                ctx.progress.advance(len(group))
+                continue
+            with claims.take(f"{shard.noun}/{shard.fingerprint}") as mine:
+                if not mine:
+                    left.append(group)
+                elif pool.look_for(shard):  # finished between the look and the claim
+                    ctx.progress.advance(len(group))
+                else:
+                    yield group
+        if len(left) == len(waiting):
+            time.sleep(_PAUSE_SECONDS)
+        waiting = left

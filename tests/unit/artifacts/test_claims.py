@@ -1,0 +1,57 @@
+"""Claims: a living owner keeps others off, a dead one does not."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from kubetuner.artifacts.claims import Claims
+from kubetuner.storage.memory import MemoryStore
+
+
+def test_a_claim_keeps_others_off_while_it_is_held() -> None:
+    store = MemoryStore()
+    mine, theirs = Claims(store=store), Claims(store=store)
+    with mine.take("x") as got:
+        assert got
+        with theirs.take("x") as other, theirs.take("y") as another:
+            assert (other, another) == (False, True)
+    with theirs.take("x") as got:
+        assert got
+
+
+def test_a_claim_is_gone_after_an_error() -> None:
+    store = MemoryStore()
+    with pytest.raises(RuntimeError), Claims(store=store).take("x"):
+        raise RuntimeError
+    assert list(store.list()) == []
+
+
+def leave(store: MemoryStore, **changes: Any) -> None:  # noqa: ANN401 (parts of a JSON document)
+    claim = {"owner": "another", "beat": 3, "host": "elsewhere", "process": 1, "started": "0", **changes}
+    store.put("claims/x", json.dumps(claim).encode(), replace=True)
+
+
+def test_a_claim_of_an_ended_process_of_this_machine_is_taken_at_once() -> None:
+    store = MemoryStore()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine = Claims(store=store, host="here")
+    leave(store, host="here", process=ended.pid)
+    with mine.take("x") as got:
+        assert got
+
+
+def test_a_claim_from_elsewhere_is_taken_once_its_beat_has_stopped() -> None:
+    store = MemoryStore()
+    mine = Claims(store=store, host="here", dead_after_seconds=0.0)
+    leave(store)
+    with mine.take("x") as got:
+        assert not got  # seen for the first time
+    leave(store, beat=4)
+    with mine.take("x") as got:
+        assert not got  # it beats
+    with mine.take("x") as got:
+        assert got

@@ -1,0 +1,43 @@
+"""Several processes on one store share the shards among them."""
+
+import threading
+import time
+
+from kubetuner.artifacts.claims import Claims
+from kubetuner.artifacts.pool import Array, Pool
+from kubetuner.context import StageContext
+from kubetuner.embed.core.sharing import shared
+from kubetuner.storage.memory import MemoryStore
+
+GROUPS = [{f"{group}-{item}" for item in range(3)} for group in range(12)]
+
+
+def work(store: MemoryStore, done: list[str]) -> None:
+    pool = Pool(store, "texts", "e" * 40)
+    ctx = StageContext(store=store)
+    for group in shared(list(GROUPS), pool, Claims(store=store), ctx):
+        time.sleep(0.01)
+        pool.write({key: {"x": Array(dtype="F32", shape=(1,), data=b"1234")} for key in group})
+        done.extend(group)
+
+
+def test_two_workers_do_every_shard_once_and_both_know_all_in_the_end() -> None:
+    store = MemoryStore()
+    done: list[list[str]] = [[], []]
+    threads = [threading.Thread(target=work, args=(store, part)) for part in done]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted([*done[0], *done[1]]) == sorted(key for group in GROUPS for key in group)
+    assert all(done)
+    assert [info.key for info in store.list("claims/")] == []
+
+
+def test_a_worker_that_comes_late_does_nothing() -> None:
+    store = MemoryStore()
+    first: list[str] = []
+    late: list[str] = []
+    work(store, first)
+    work(store, late)
+    assert (len(first), late) == (36, [])
