@@ -6,6 +6,7 @@ sees a whole object or none, also after a power cut.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -18,10 +19,14 @@ from kubetuner.errors import ArtifactError, DataError, KubeTunerError
 from kubetuner.storage.store import ObjectInfo
 
 _INCOMING: Final = ".incoming"
+_NOT_THERE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 
 class DirectoryStore:
-    """Objects as files below a root; symbolic links are followed for reading, each folder at most once."""
+    """Objects as files below a root; symbolic links are followed for reading, each folder at most once.
+
+    What is neither file nor folder (a pipe, a socket, a device, a link to nowhere) is listed with size 0, and is refused when it is read.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -32,32 +37,24 @@ class DirectoryStore:
 
     def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
         target = self._path(key)
-        if not replace and target.exists():
-            return False
         incoming = self.root / _INCOMING / f"{uuid.uuid4().hex}"
         try:
+            if not replace and os.path.lexists(target):
+                return False
             incoming.parent.mkdir(parents=True, exist_ok=True)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write_synced(incoming, data)
-            if replace:
-                os.replace(incoming, target)
-            else:
-                os.link(incoming, target)
-            _sync_folder(target.parent)
-        except FileExistsError:
-            return False
+            try:
+                _write_synced(incoming, data)
+                return _place(incoming, target, replace=replace)
+            finally:
+                incoming.unlink(missing_ok=True)
         except OSError as error:
-            raise KubeTunerError(
-                f"{target}: cannot be written ({error.strerror}); free space or choose another --store and run again"
-            ) from error
-        finally:
-            incoming.unlink(missing_ok=True)
-        return True
+            raise KubeTunerError(f"{target}: cannot be written ({error.strerror}); {_cure(error)} and run again") from error
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         path = self._path(key)
         try:
-            with open(path, "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, opener=_open_file) as file:
                 size = os.fstat(file.fileno()).st_size
                 end = size if length is None else start + length
                 if end > size:
@@ -66,23 +63,37 @@ class DirectoryStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ArtifactError(f"{path}: no such object") from error
         except OSError as error:
-            raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+            raise ArtifactError(
+                f"{path}: cannot be read ({error.strerror}); give the right to read it, or delete it and run again"
+            ) from error
         if len(content) != end - start:
             raise ArtifactError(f"{path}: became shorter while it was read; run again")
         return content
 
     def head(self, key: str) -> int | None:
         path = self._path(key)
-        return path.stat().st_size if path.is_file() else None
+        try:
+            status = path.stat()
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise KubeTunerError(f"{path}: cannot be looked at ({error.strerror}); give the right to read it and run again") from error
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         base = prefix.rpartition("/")[0]
-        found = [info for info in self._walk(self._path(base) if base else self.root) if info.key.startswith(prefix)]
-        yield from sorted(found, key=lambda info: info.key)
+        for key, size in self._walk(f"{base}/" if base else ""):
+            if key.startswith(prefix):
+                yield ObjectInfo(key=key, size=size)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise KubeTunerError(f"{path}: cannot be deleted ({error.strerror}); give the right to write there and run again") from error
         for parent in path.parents:  # an empty folder is no object: leave none behind
             if parent == self.root or not _remove_if_empty(parent):
                 break
@@ -92,33 +103,82 @@ class DirectoryStore:
             raise ArtifactError(f"{key}: not a key of a store")
         return self.root / key
 
-    def _walk(self, start: Path) -> Iterator[ObjectInfo]:
+    def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys below a folder (its own key ends with a slash, or is empty) with their sizes, in the order of keys.
+
+        Names are held of one folder and those above it, and nothing else: a listing is as long as a dataset.
+        """
         seen: set[tuple[int, int]] = set()
-        pending = [start]
+        pending = [iter([prefix])]
         while pending:
-            folder = pending.pop()
-            try:
-                identity = os.stat(folder)
-                entries = list(os.scandir(folder))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise DataError(f"{folder}: cannot be listed ({error.strerror}); give the right to read it, or move it away") from error
-            if (identity.st_dev, identity.st_ino) in seen:  # a loop of symbolic links
-                continue
-            seen.add((identity.st_dev, identity.st_ino))
-            for entry in entries:
-                if folder == self.root and entry.name == _INCOMING:
-                    continue
-                try:
-                    status = entry.stat()
-                except OSError:  # a link to nowhere or to itself: it is listed, and whoever reads it is told
-                    yield ObjectInfo(key=os.path.relpath(entry.path, self.root), size=0)
-                    continue
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(Path(entry.path))
-                elif stat.S_ISREG(status.st_mode):
-                    yield ObjectInfo(key=os.path.relpath(entry.path, self.root), size=status.st_size)
+            key = next(pending[-1], None)
+            if key is None:
+                pending.pop()
+            elif key == "" or key.endswith("/"):
+                pending.append(iter(_names(self.root, key, seen)))
+            else:
+                yield key, _size(f"{self.root}/{key}")
+
+
+def _names(root: Path, prefix: str, seen: set[tuple[int, int]]) -> list[str]:
+    """Keys of what lies in a folder; those of folders end with a slash, which puts them where the keys below them belong."""
+    folder = root / prefix
+    try:
+        identity = folder.stat()
+        if (identity.st_dev, identity.st_ino) in seen:  # a loop of symbolic links
+            return []
+        seen.add((identity.st_dev, identity.st_ino))
+        with os.scandir(folder) as entries:
+            keys = [f"{prefix}{entry.name}/" if _is_folder(entry) else prefix + entry.name for entry in entries]
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return []
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); give the right to read it, or move it away") from error
+    return sorted(key for key in keys if key != f"{_INCOMING}/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _size(path: str) -> int:
+    try:
+        status = os.stat(path)
+    except OSError:  # a link to nowhere or to itself, or gone meanwhile: it is listed, and whoever reads it is told
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open a plain file for reading; anything else is refused, and none can make the reader wait."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a plain file")
+
+
+def _place(incoming: Path, target: Path, *, replace: bool) -> bool:
+    if replace:
+        os.replace(incoming, target)
+    else:
+        try:
+            os.link(incoming, target)
+        except FileExistsError:
+            return False
+    _sync_folder(target.parent)
+    return True
+
+
+def _cure(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free space or choose another --store"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "move the file that stands where a folder belongs, or choose another --store"
+    return "give the right to write there or choose another --store"
 
 
 def _write_synced(path: Path, data: bytes | Path) -> None:

@@ -22,6 +22,8 @@ class Compute:
         self.dtype = dtype
         self.rank = int(self._accelerator.process_index)
         self.ranks = int(self._accelerator.num_processes)
+        # Words between the ranks' processes go over the CPU: on the device they would make each step wait for the one before.
+        self._talk = torch.distributed.new_group(backend="gloo") if self.ranks > 1 else None
 
     def prepare(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """The optimizer with loss scaling where fp16 needs it."""
@@ -76,6 +78,15 @@ class Compute:
         if state and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state)
 
+    def any(self, flag: bool) -> bool:
+        """Whether any rank says so; all ranks ask together and get the same answer."""
+        if self._talk is None:
+            return flag
+        said = torch.tensor([int(flag)])
+        torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX, group=self._talk)
+        return bool(said.item())
+
     def wait(self) -> None:
         """Until all ranks are here."""
-        self._accelerator.wait_for_everyone()
+        if self._talk is not None:
+            torch.distributed.barrier(group=self._talk)

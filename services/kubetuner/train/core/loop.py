@@ -56,7 +56,8 @@ class Loop:
                     self._settle()
                 if done == steps or done % self.spec.train.checkpoint.every_steps == 0:
                     self._save(done)
-                if done < steps:
+                if done < steps and self.compute.any(self.ctx.cancelled.is_set()):
+                    self.ctx.cancelled.set()  # another rank was asked
                     self.ctx.check()
         except Interrupted:
             if done is not None:
@@ -70,7 +71,8 @@ class Loop:
         """One optimizer step. An interruption before its end leaves no trace in the weights."""
         loss = torch.zeros((), device=self.compute.device)
         for batch in batches:
-            self.ctx.check()
+            if self.compute.ranks == 1:  # several ranks stop together, at the end of a step
+                self.ctx.check()
             loss += self._backward(step, batch.to(self.compute.device))
         parameters = list(self.trained.parameters.values())
         self.compute.sum_gradients(parameters)

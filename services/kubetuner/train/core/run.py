@@ -52,8 +52,12 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
         return target
     if warning := cost(spec.train.mixed_precision, device):
         ctx.progress.note(warning)
-    history, kind = _train(spec, index, training, setting, ctx)
-    return checkpoint.finish(ctx.store, training, _summary(spec, source, training, kind, history, ctx), history)
+    compute = Compute(device=device, dtype=setting.dtype)
+    history, kind = _train(spec, index, training, setting, compute, ctx)
+    if compute.rank == 0:
+        checkpoint.finish(ctx.store, training, _summary(spec, source, training, kind, history, ctx), history)
+    compute.wait()  # no rank leaves before the artifact is there
+    return target
 
 
 def name(spec: TrainingRunSpec, source: ArtifactRef, setting: Setting) -> str:
@@ -65,9 +69,10 @@ def name(spec: TrainingRunSpec, source: ArtifactRef, setting: Setting) -> str:
     return fingerprint("training", _VERSION, spec.seed, source.fingerprint, keyed(spec.train), spec.embed.vae.sample, datasets, base)
 
 
-def _train(spec: TrainingRunSpec, index: Json, training: str, setting: Setting, ctx: StageContext) -> tuple[list[Json], str]:
+def _train(
+    spec: TrainingRunSpec, index: Json, training: str, setting: Setting, compute: Compute, ctx: StageContext
+) -> tuple[list[Json], str]:
     """All steps that are left; returns the history of all and the kind of weights."""
-    compute = Compute(device=setting.device, dtype=setting.dtype)
     manifest = manifests.read(ctx.store, cache.source(index))
     order = plan.order(spec, manifest)
     steps = plan.total_steps(spec, order)
@@ -77,10 +82,17 @@ def _train(spec: TrainingRunSpec, index: Json, training: str, setting: Setting, 
     average = Average(spec.train.ema, trained.state()) if spec.train.HasField("ema") else None
     state = State(trained, optimizer, average, compute)
     begin = 0
+    compute.wait()  # all ranks look before one writes
     if saved := checkpoint.saved(ctx.store, training):
         state.restore(ctx.store, saved[-1])
         begin = saved[-1].step
+    compute.wait()
     ctx.progress.start("train", "steps", steps, begin)
+    if idle := spec.train.gradient_accumulation_steps % compute.ranks:
+        ctx.progress.note(
+            f"{spec.train.gradient_accumulation_steps} batches a step on {compute.ranks} devices leave some idle at times ({idle} over); "
+            f"set train.gradientAccumulationSteps to a multiple of {compute.ranks}"
+        )
     schedule = NoiseSchedule(
         load_scheduler_config(setting.model),
         prediction_type=spec.train.prediction_type,
