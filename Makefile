@@ -20,7 +20,7 @@ quickstart: $(QUICKSTART)/ready ## Fine-tune a tiny SDXL on real photographs; en
 
 ##@ Work on KubeTuner
 test: .venv/ready ## Run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 check: .venv/ready ## Check style, types, layers, schema and generated files
 	$(BIN)/ruff check .

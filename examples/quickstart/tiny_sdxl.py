@@ -222,6 +222,12 @@ _MODEL_INDEX = {
     "_diffusers_version": "0.19.0.dev0",
     "force_zeros_for_empty_prompt": True,
     "add_watermarker": None,
+    # Shown on the report page; diffusers passes over keys with an underscore.
+    "_kubetuner_notice": (
+        "The base model is a tiny SDXL with random weights, made on this machine: its pictures are noise, before and after. "
+        "What this page can show is that every stage works and that the loss falls. For pictures worth looking at, run the same file "
+        "with the real model on a GPU."
+    ),
     "scheduler": ["diffusers", "EulerDiscreteScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],

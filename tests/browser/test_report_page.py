@@ -17,6 +17,8 @@ from kubetuner.spec.resolve import resolve
 from tests.builders import run_document
 from tests.reports import a_report
 
+pytestmark = pytest.mark.needs("browser")
+
 LONG = "a_photograph_of_" + "averylongwordwithoutanyspace" * 6
 FLAGS = [
     "--headless",

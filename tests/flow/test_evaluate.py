@@ -110,11 +110,12 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_report(done: Place, after
 
 @pytest.mark.parametrize("cache", ["on-demand", "disabled"])
 def test_caches_that_were_not_filled_give_the_same_scores(done: Place, cache: str) -> None:
+    """Up to what bf16 makes of encoding one by one instead of in batches."""
     eager = report.read(done.store, evaluated(done, a_small_run())).document["evaluation"]["models"][0]
     place = Place(done.base)
     run = a_small_run(embed={"text": {"cache": cache}, "vae": {"cache": cache}})
     found = report.read(place.store, evaluated(place, run)).document["evaluation"]["models"][0]
-    assert found["heldOut"]["mean"] == pytest.approx(eager["heldOut"]["mean"], rel=1e-4)
+    assert found["heldOut"]["mean"] == pytest.approx(eager["heldOut"]["mean"], rel=2e-3)
 
 
 def test_no_prompts_draw_nothing(done: Place) -> None:

@@ -15,7 +15,13 @@ from tests.builders import photographs, run_document
 from tests.flow.flows import Place
 
 RUN = run_document(
-    train={"maxSteps": 8, "batchSize": 1, "gradientAccumulationSteps": 3, "checkpoint": {"everySteps": 3}, "lora": {"rank": 2, "dropout": 0.2}}
+    train={
+        "maxSteps": 8,
+        "batchSize": 1,
+        "gradientAccumulationSteps": 3,
+        "checkpoint": {"everySteps": 3},
+        "lora": {"rank": 2, "dropout": 0.2},
+    }
 )
 
 

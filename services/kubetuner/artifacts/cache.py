@@ -52,6 +52,13 @@ def commit(store: ObjectStore, ref: ArtifactRef, *, manifest: ArtifactRef, encod
     return objects.commit(store, ref, index, {})
 
 
+def find(store: ObjectStore, ref: ArtifactRef) -> tuple[Json | None, list[ArtifactRef]]:
+    """The index of a finished cache, or None where it is not finished, and those of its shards that have gone from the store."""
+    index = objects.find(store, ref)
+    named = {} if index is None else index["shards"]
+    return index, objects.gone(store, [ArtifactRef(noun=noun, fingerprint=name) for noun, names in named.items() for name in names or ()])
+
+
 def open_pool(store: ObjectStore, index: Json, noun: str) -> Pool:
     """The pool of `texts` or `latents` that a cache names, with the shards it names learnt; with all there are where it left them open."""
     pool = Pool(store, noun, index["encoders"][noun])

@@ -54,17 +54,22 @@ def saved(store: ObjectStore, training: str) -> list[Saved]:
 
 
 def rotate(store: ObjectStore, training: str, keep: int) -> None:
-    """Delete all but the newest `keep` states; the index goes first, so that no half state is ever taken for a whole one."""
+    """Delete all but the newest `keep` states."""
     for old in saved(store, training)[:-keep]:
-        store.delete(old.ref.key("index.json"))
-        for row in old.index["objects"]:
-            store.delete(old.ref.key(row["name"]))
+        objects.drop(store, old.ref, old.index)
 
 
 def finish(store: ObjectStore, training: str, index: Json, history: list[dict[str, Any]]) -> ArtifactRef:
     """Name the kept states and close the training."""
     ref = ArtifactRef(noun=NOUN, fingerprint=training)
     return objects.commit(store, ref, index, {"history.json": objects.canonical(history)})
+
+
+def find(store: ObjectStore, ref: ArtifactRef) -> tuple[Json | None, list[ArtifactRef]]:
+    """The index of a finished training, or None where it is not finished, and those of its kept states that have gone from the store."""
+    index = objects.find(store, ref)
+    rows = [] if index is None else index["steps"]
+    return index, objects.gone(store, [ArtifactRef(noun=NOUN, fingerprint=row["fingerprint"]) for row in rows])
 
 
 def history(store: ObjectStore, ref: ArtifactRef, index: Json) -> list[dict[str, Any]]:

@@ -1,14 +1,18 @@
 """What all artifacts share: data objects first, the index last and only if absent.
 
-<noun>/<fingerprint>/index.json     complete and final once it is there
+<noun>/<fingerprint>/index.json     complete and final once it is there; holds its own SHA-256 too
 <noun>/<fingerprint>/<name>         data objects; size and SHA-256 stand in the index and are checked on read
+
+What is damaged is never used and never mended in silence: reading it is an error that names the artifact to delete, and whoever needs an
+artifact that has gone makes it again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,17 +51,20 @@ def fingerprint(*parts: object) -> str:
 
 
 def find(store: ObjectStore, ref: ArtifactRef) -> Json | None:
-    """The index of an artifact, or None where it is not finished."""
-    key = ref.key("index.json")
-    if store.head(key) is None:
+    """The index of an artifact, or None where it is not finished. Raises ArtifactError where the index is not as it was written."""
+    if store.head(ref.key("index.json")) is None:
         return None
+    data = store.get(ref.key("index.json"))
     try:
-        index = json.loads(store.get(key))
-    except ValueError as error:
-        raise ArtifactError(f"{key}: the index is damaged ({error}); delete it and run again") from error
-    if not isinstance(index, dict) or index.get("noun") != ref.noun:
-        raise ArtifactError(f"{key}: not an index of a {ref.noun}; delete it and run again")
-    return index
+        index = json.loads(data)
+        digest = index.pop("sha256")
+        whole = digest == _digest(ref, index)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise damaged(ref, "index.json", "is not as it was written")
+    found: Json = index
+    return found
 
 
 def load(store: ObjectStore, ref: ArtifactRef) -> Json:
@@ -78,20 +85,49 @@ def commit(store: ObjectStore, ref: ArtifactRef, index: Json, objects: Mapping[s
             data = store.get(ref.key(name))
         size, digest = measure(data)
         rows.append({"name": name, "size": size, "sha256": digest})
-    document = {"noun": ref.noun, **index, "objects": rows}
-    store.put(ref.key("index.json"), canonical(document))
+    document = json.loads(canonical({"noun": ref.noun, **index, "objects": rows}))  # as a reader has it: text for keys, lists for tuples
+    store.put(ref.key("index.json"), canonical({**document, "sha256": _digest(ref, document)}))
     return ref
+
+
+def drop(store: ObjectStore, ref: ArtifactRef, index: Json) -> None:
+    """Delete an artifact; its index goes first, so that no half artifact is ever taken for a whole one."""
+    store.delete(ref.key("index.json"))
+    for row in index["objects"]:
+        store.delete(ref.key(row["name"]))
+
+
+def gone(store: ObjectStore, refs: Iterable[ArtifactRef]) -> list[ArtifactRef]:
+    """Those of the artifacts that are not in the store, in their order."""
+    return [ref for ref in refs if store.head(ref.key("index.json")) is None]
 
 
 def read(store: ObjectStore, ref: ArtifactRef, index: Json, name: str) -> bytes:
     """A whole data object, checked against its size and digest in the index."""
     row = next((row for row in index["objects"] if row["name"] == name), None)
     if row is None:
-        raise ArtifactError(f"{ref.key(name)}: the index knows no such object")
-    data = store.get(ref.key(name))
+        raise damaged(ref, name, "the index knows no such object")
+    with reading(ref, name):
+        data = store.get(ref.key(name))
     if len(data) != row["size"] or hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise ArtifactError(f"{ref.key(name)}: differs from the size and SHA-256 in its index; delete {ref.prefix} and run again")
+        raise damaged(ref, name, "differs from the size and SHA-256 in its index")
     return data
+
+
+@contextmanager
+def reading(ref: ArtifactRef, name: str) -> Iterator[None]:
+    """Around a read of a data object: of one that is missing or cut short the error says how to mend it."""
+    try:
+        yield
+    except ArtifactError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise  # it is there and cannot be read: the error says why
+        raise damaged(ref, name, "is missing or cut short, though its index is there") from error
+
+
+def damaged(ref: ArtifactRef, name: str, problem: str) -> ArtifactError:
+    """What is wrong with an object, and the cure: without its artifact, the stage that needs it makes it again."""
+    return ArtifactError(f"{ref.key(name)}: {problem}; delete {ref.prefix} in the store and run again")
 
 
 def measure(data: bytes | Path) -> tuple[int, str]:
@@ -105,3 +141,7 @@ def measure(data: bytes | Path) -> tuple[int, str]:
 def read_json(store: ObjectStore, ref: ArtifactRef, index: Json, name: str) -> Any:
     """A whole data object as JSON, checked."""
     return json.loads(read(store, ref, index, name))
+
+
+def _digest(ref: ArtifactRef, index: Json) -> str:
+    return hashlib.sha256(ref.prefix.encode() + canonical(index)).hexdigest()

@@ -120,18 +120,17 @@ class Pool:
         if place is None:
             raise ArtifactError(f"{self.noun}: no shard holds the item {key}; run the stage embed again")
         tensors = self._layouts[place.shard.fingerprint]
-        arrays = {
-            name: Array(
-                dtype=row["dtype"],
-                shape=tuple(row["shape"]),
-                data=self.store.get(place.shard.key(_DATA), row["offset"] + place.slot * row["size"], row["size"]),
-            )
-            for name, row in tensors.items()
-        }
+        with objects.reading(place.shard, _DATA):
+            arrays = {
+                name: Array(
+                    dtype=row["dtype"],
+                    shape=tuple(row["shape"]),
+                    data=self.store.get(place.shard.key(_DATA), row["offset"] + place.slot * row["size"], row["size"]),
+                )
+                for name, row in tensors.items()
+            }
         if _digest(arrays[name].data for name in sorted(arrays)) != place.digest:
-            raise ArtifactError(
-                f"{place.shard.key(_DATA)}: item {place.slot} differs from its digest; delete {place.shard.prefix} and run again"
-            )
+            raise objects.damaged(place.shard, _DATA, f"item {place.slot} differs from its digest")
         return arrays
 
     def _learn(self, ref: ArtifactRef) -> None:

@@ -10,15 +10,19 @@ import errno
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from kubetuner.errors import ArtifactError, DataError, KubeTunerError
-from kubetuner.storage.store import ObjectInfo
+from kubetuner.storage.store import ObjectInfo, begins_keys, check_key
 
 _INCOMING: Final = ".incoming"
+_SECONDS_LEFT_ALONE: Final = 24 * 3600.0
+_TRIES: Final = 100
 _NOT_THERE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 
@@ -30,19 +34,21 @@ class DirectoryStore:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._swept = False
 
     @property
     def uri(self) -> str:
         return str(self.root)
 
     def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+        check_key(key)
         target = self._path(key)
         incoming = self.root / _INCOMING / f"{uuid.uuid4().hex}"
         try:
             if not replace and os.path.lexists(target):
                 return False
+            self._sweep()
             incoming.parent.mkdir(parents=True, exist_ok=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _write_synced(incoming, data)
                 return _place(incoming, target, replace=replace)
@@ -57,8 +63,8 @@ class DirectoryStore:
             with open(path, "rb", buffering=0, opener=_open_file) as file:
                 size = os.fstat(file.fileno()).st_size
                 end = size if length is None else start + length
-                if end > size:
-                    raise ArtifactError(f"{path}: {size} bytes long, {end} were expected; delete it and run again")
+                if max(start, end) > size:
+                    raise ArtifactError(f"{path}: {size} bytes long, {max(start, end)} were expected; delete it and run again")
                 content = _read_exactly(file.fileno(), start, end - start)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ArtifactError(f"{path}: no such object") from error
@@ -81,10 +87,12 @@ class DirectoryStore:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        if not begins_keys(prefix):
+            return
         base = prefix.rpartition("/")[0]
-        for key, size in self._walk(f"{base}/" if base else ""):
+        for key in self._walk(f"{base}/" if base else ""):
             if key.startswith(prefix):
-                yield ObjectInfo(key=key, size=size)
+                yield _info(self.root, key)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -103,8 +111,18 @@ class DirectoryStore:
             raise ArtifactError(f"{key}: not a key of a store")
         return self.root / key
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below a folder (its own key ends with a slash, or is empty) with their sizes, in the order of keys.
+    def _sweep(self) -> None:
+        """Remove what killed writers left; once, at this process's first write. Whoever still writes has touched his file today."""
+        if self._swept:
+            return
+        self._swept = True
+        with suppress(OSError), os.scandir(self.root / _INCOMING) as entries:
+            for entry in entries:
+                if time.time() - entry.stat().st_mtime > _SECONDS_LEFT_ALONE:
+                    os.unlink(entry.path)
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        """Keys below a folder (its own key ends with a slash, or is empty), in their order.
 
         Names are held of one folder and those above it, and nothing else: a listing is as long as a dataset.
         """
@@ -117,7 +135,7 @@ class DirectoryStore:
             elif key == "" or key.endswith("/"):
                 pending.append(iter(_names(self.root, key, seen)))
             else:
-                yield key, _size(f"{self.root}/{key}")
+                yield key
 
 
 def _names(root: Path, prefix: str, seen: set[tuple[int, int]]) -> list[str]:
@@ -144,12 +162,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _size(path: str) -> int:
+def _info(root: Path, key: str) -> ObjectInfo:
     try:
-        status = os.stat(path)
+        status = os.stat(f"{root}/{key}")
     except OSError:  # a link to nowhere or to itself, or gone meanwhile: it is listed, and whoever reads it is told
-        return 0
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+        return ObjectInfo(key=key, size=0)
+    return ObjectInfo(key=key, size=status.st_size if stat.S_ISREG(status.st_mode) else 0, modified=status.st_mtime)
 
 
 def _open_file(path: str, flags: int) -> int:
@@ -162,13 +180,16 @@ def _open_file(path: str, flags: int) -> int:
 
 
 def _place(incoming: Path, target: Path, *, replace: bool) -> bool:
-    if replace:
-        os.replace(incoming, target)
-    else:
+    for left in reversed(range(_TRIES)):
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(incoming, target)
+            (os.replace if replace else os.link)(incoming, target)
+            break
         except FileExistsError:
             return False
+        except FileNotFoundError:  # somebody deleted the last object of the folder, and the folder with it
+            if left == 0:
+                raise
     _sync_folder(target.parent)
     return True
 

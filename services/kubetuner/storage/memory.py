@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from kubetuner.errors import ArtifactError
-from kubetuner.storage.store import ObjectInfo
+from kubetuner.storage.store import ObjectInfo, check_key
 
 
 class MemoryStore:
@@ -17,14 +18,17 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
+        self._times: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+        check_key(key)
         content = data.read_bytes() if isinstance(data, Path) else bytes(data)
         with self._lock:
             if key in self._objects and not replace:
                 return False
             self._objects[key] = content
+            self._times[key] = time.time()
             return True
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
@@ -32,8 +36,8 @@ class MemoryStore:
             raise ArtifactError(f"{key}: no such object in {self.uri}")
         content = self._objects[key]
         end = len(content) if length is None else start + length
-        if end > len(content):
-            raise ArtifactError(f"{key}: {len(content)} bytes long, {end} were expected; delete it and run again")
+        if max(start, end) > len(content):
+            raise ArtifactError(f"{key}: {len(content)} bytes long, {max(start, end)} were expected; delete it and run again")
         return content[start:end]
 
     def head(self, key: str) -> int | None:
@@ -41,9 +45,13 @@ class MemoryStore:
         return None if content is None else len(content)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        for key in sorted(self._objects):
-            if key.startswith(prefix):
-                yield ObjectInfo(key=key, size=len(self._objects[key]))
+        with self._lock:
+            found = [
+                ObjectInfo(key=key, size=len(content), modified=self._times[key])
+                for key, content in self._objects.items()
+                if key.startswith(prefix)
+            ]
+        yield from sorted(found, key=lambda info: info.key)
 
     def delete(self, key: str) -> None:
         with self._lock:

@@ -6,13 +6,13 @@ explicit `put(..., replace=True)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from kubetuner.errors import SpecError
+from kubetuner.errors import ArtifactError, SpecError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,8 @@ class ObjectInfo:
     """Key below the store's root."""
     size: int
     """Bytes."""
+    modified: float = 0.0
+    """When it was written, in seconds since 1970 by the store's own clock; 0 where the store does not tell."""
 
 
 class ObjectStore(Protocol):
@@ -48,10 +50,25 @@ class ObjectStore(Protocol):
         """Remove an object; one that is not there is no error."""
 
 
-def open_store(uri: str, *, path: str = "--store", base: Path | None = None, create: bool = True) -> ObjectStore:
+def check_key(key: str) -> None:
+    """Raises ArtifactError where no store can keep an object under this key."""
+    if "\0" in key or {"", ".", ".."} & set(key.split("/")):
+        raise ArtifactError(f"{key!r}: not a key of a store; a key has no empty parts, no `.` and no `..`")
+
+
+def begins_keys(prefix: str) -> bool:
+    """Whether any key can begin so; what comes after its last slash may go on."""
+    folder, slash, _ = prefix.rpartition("/")
+    return "\0" not in prefix and not (slash and {"", ".", ".."} & set(folder.split("/")))
+
+
+def open_store(
+    uri: str, *, path: str = "--store", base: Path | None = None, create: bool = True, note: Callable[[str], None] | None = None
+) -> ObjectStore:
     """The store at an address: `memory:`, `s3://bucket/prefix`, or a folder (relative ones start at `base`).
 
-    `path` names the field or option in errors. With `create=False` a folder that is not there is an error.
+    `path` names the field or option in errors. With `create=False` a folder that is not there is an error. `note` is told when a server
+    is away and when it is back.
     """
     scheme = urlsplit(uri).scheme
     if scheme == "memory":
@@ -61,7 +78,7 @@ def open_store(uri: str, *, path: str = "--store", base: Path | None = None, cre
     if scheme == "s3":
         from kubetuner.storage.minio import MinioStore
 
-        return MinioStore.from_uri(uri, path=path)
+        return MinioStore.from_uri(uri, path=path, **({} if note is None else {"note": note}))
     if scheme not in ("", "file"):
         raise SpecError(path, f"{uri!r} has the scheme {scheme!r}; give a folder or s3://bucket/prefix")
     from kubetuner.storage.directory import DirectoryStore

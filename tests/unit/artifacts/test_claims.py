@@ -29,7 +29,7 @@ def test_a_claim_is_gone_after_an_error() -> None:
     assert list(store.list()) == []
 
 
-def leave(store: MemoryStore, **changes: Any) -> None:  # noqa: ANN401 (parts of a JSON document)
+def leave(store: MemoryStore, **changes: Any) -> None:
     claim = {"owner": "another", "beat": 3, "host": "elsewhere", "process": 1, "started": "0", **changes}
     store.put("claims/x", json.dumps(claim).encode(), replace=True)
 

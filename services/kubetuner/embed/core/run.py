@@ -26,8 +26,12 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     vae = VaeEncoder(model, dtype=choose_dtype(spec.embed.vae.precision, device), device=device)
     modes = {cache.TEXTS: spec.embed.text.cache, cache.LATENTS: spec.embed.vae.cache}
     target = cache.reference(source, text_encoder.id, vae.id, modes)
-    if objects.find(ctx.store, target) is not None:
+    finished, gone = cache.find(ctx.store, target)
+    if finished is not None and not gone:
         return target
+    if finished is not None:
+        ctx.progress.note(f"{gone[0].prefix} of the finished cache has gone from the store; what it held is encoded again")
+        objects.drop(ctx.store, target, finished)
     if warning := cost(spec.embed.vae.precision, device):
         ctx.progress.note(warning)
     shards: dict[str, list[str] | None] = {cache.TEXTS: None, cache.LATENTS: None}

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from kubetuner.diffusion.precision import dtype_name
 
@@ -17,6 +18,8 @@ class Compute:
     """One process of a training, alone or one of several started by torchrun."""
 
     def __init__(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        # Accelerate keeps one precision for the whole process; a server trains runs of several, one after the other.
+        AcceleratorState._reset_state(reset_partial_state=False)
         self._accelerator = Accelerator(mixed_precision=_MIXED[dtype_name(dtype)], cpu=device.type == "cpu")
         self.device: torch.device = self._accelerator.device
         self.dtype = dtype

@@ -8,6 +8,7 @@ from typing import Final
 
 import torch
 
+from kubetuner.train.core.adamw_bf16 import AdamWBf16
 from kubetuner.v1alpha1.training_run_pb2 import Optimizer
 
 Parameters = Iterable[torch.nn.Parameter]
@@ -35,20 +36,10 @@ def _adamw(parameters: Parameters, spec: Optimizer) -> torch.optim.Optimizer:
 
 
 def _adamw_bf16(parameters: Parameters, spec: Optimizer) -> torch.optim.Optimizer:
-    from optimi import AdamW
-
-    return AdamW(
-        list(parameters),
-        lr=spec.learning_rate,
-        betas=(spec.beta1, spec.beta2),
-        eps=spec.epsilon,
-        weight_decay=spec.weight_decay,
-        kahan_sum=True,
-    )
+    return AdamWBf16(parameters, lr=spec.learning_rate, betas=(spec.beta1, spec.beta2), eps=spec.epsilon, weight_decay=spec.weight_decay)
 
 
 TABLE: Final = {
     "adamw": Row(make=_adamw, weights=torch.float32),
-    # Kahan summation keeps what rounding to bf16 would lose of each small update (Zamirai et al. 2020, arXiv 2010.06192).
     "adamw_bf16": Row(make=_adamw_bf16, weights=torch.bfloat16),
 }

@@ -48,11 +48,15 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     index = objects.load(ctx.store, source)
     training = name(spec, source, setting)
     target = ArtifactRef(noun=checkpoint.NOUN, fingerprint=training)
-    if objects.find(ctx.store, target) is not None:
+    finished, gone = checkpoint.find(ctx.store, target)
+    if finished is not None and not gone:
         return target
     if warning := cost(spec.train.mixed_precision, device):
         ctx.progress.note(warning)
     compute = Compute(device=device, dtype=setting.dtype)
+    if finished is not None and compute.rank == 0:  # what it names as kept must be there: it goes on from what is left
+        ctx.progress.note(f"{gone[0].prefix} of the finished training has gone from the store; the training goes on from what is left")
+        objects.drop(ctx.store, target, finished)
     history, kind = _train(spec, index, training, setting, compute, ctx)
     if compute.rank == 0:
         checkpoint.finish(ctx.store, training, _summary(spec, source, training, kind, history, ctx), history)

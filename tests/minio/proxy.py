@@ -1,0 +1,71 @@
+"""A wire between a client and a server that a test can cut: before the request arrives, or before the answer does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Self
+
+from tests.minio.server import Server
+
+
+@dataclass
+class Proxy:
+    """Forwards connections to a server; use as a context."""
+
+    server: Server
+    connections: int = 0
+    """How many there have been."""
+    cut_answers: int = 0
+    """So many of the next answers are not passed on: the server has done what was asked, and the client cannot know."""
+    cut_answers_after: int = 0
+    """Bytes of an answer that are passed on before it is cut."""
+    _listener: socket.socket = field(default_factory=socket.socket)
+    _closed: bool = False
+
+    def __enter__(self) -> Self:
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        self._listener.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells a run of the server behind this wire."""
+        return self.server.environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._listener.getsockname()[1]}"}
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:
+                return
+            self.connections += 1
+            server = socket.create_connection(("127.0.0.1", self.server.port))
+            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        try:
+            while content := client.recv(1 << 16):
+                server.sendall(content)
+        except OSError:
+            pass
+        server.close()
+
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        try:
+            while content := server.recv(1 << 16):
+                if self.cut_answers > 0:
+                    self.cut_answers -= 1
+                    client.sendall(content[: self.cut_answers_after])
+                    break
+                client.sendall(content)
+        except OSError:
+            pass
+        client.close()
