@@ -42,7 +42,6 @@ def through(wire: Proxy) -> MinioStore:
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "refuses these credentials"),
         ({"AWS_SECRET_ACCESS_KEY": "guessed"}, "refuses these credentials"),
         ({"AWS_SESSION_TOKEN": "stale"}, "refuses these credentials"),
-        ({"AWS_REGION": "mars-north-1"}, "refuses these credentials"),
     ],
 )
 @pytest.mark.parametrize("verb", ["put", "get", "head", "list", "delete"])
@@ -80,7 +79,8 @@ def test_a_key_that_is_not_utf8_is_refused_in_words(minio: Server) -> None:
 
 
 def test_a_session_token_is_sent_with_every_call(minio: Server, tmp_path: Path) -> None:
-    admin = MinioAdmin(minio.endpoint.removeprefix("http://"), StaticProvider(minio.access_key, minio.secret_key), secure=False)
+    root = StaticProvider(minio.access_key, minio.secret_key)
+    admin = MinioAdmin(endpoint=minio.endpoint.removeprefix("http://"), credentials=root, secure=False)
     admin.user_add("someone", "a-long-secret")
     admin.policy_set("readwrite", "someone")
     role = AssumeRoleProvider(sts_endpoint=minio.endpoint, access_key="someone", secret_key="a-long-secret").retrieve()
@@ -109,7 +109,7 @@ def test_a_write_whose_answer_was_lost_was_ours(wire: Proxy, size: int) -> None:
     """Told that the object is there already, a claim's owner would wait for itself."""
     store = through(wire)
     store.head("key")  # the connection is there
-    wire.cut_answers = 8 if size > 3 else 1
+    wire.cut_answers = 4 if size > 3 else 1
     assert store.put("key", bytes(size))
     assert wire.cut_answers == 0
     assert (store.head("key"), [info.key for info in store.list()]) == (size, ["key"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -56,7 +57,7 @@ class Proxy:
                 server.sendall(content)
         except OSError:
             pass
-        server.close()
+        _end(server)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
         try:
@@ -68,4 +69,11 @@ class Proxy:
                 client.sendall(content)
         except OSError:
             pass
-        client.close()
+        _end(client)
+
+
+def _end(connection: socket.socket) -> None:
+    """Also for the other thread that waits on it, which close alone would not wake."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()

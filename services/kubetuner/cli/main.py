@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), watch.exit_code)
     except KubeTunerError as error:
         return _fail(str(error), FAILED)
+    except KeyboardInterrupt:  # the second Ctrl-C
+        return _fail("stopped at once; what was saved before stays saved", 130)
     except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
         sys.stderr.close()
         return FAILED

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+
+from kubetuner.errors import KubeTunerError
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -42,3 +47,16 @@ def cost(name: str, device: torch.device) -> str | None:
     if name == "fp16" and device.type == "cpu":
         return "precision fp16 is emulated on a CPU: expect steps several times slower than fp32; `auto` chooses the fast one"
     return None
+
+
+@contextmanager
+def memory_explained(cure: str) -> Iterator[None]:
+    """Turn a device's or a CPU's lack of memory into one line that ends with the cure."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise KubeTunerError(f"out of memory: {str(error).splitlines()[0] if str(error) else 'an allocation failed'}; {cure}") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch's CPU allocator says it
+            raise
+        raise KubeTunerError(f"out of memory: {str(error).splitlines()[0]}; {cure}") from error

@@ -41,7 +41,7 @@ _PATIENCE: Final = 180.0
 """Seconds that a server which has answered before may be away."""
 _FIRST_PATIENCE: Final = 15.0
 """Seconds that a server may be away which has never answered: its address may be wrong, and somebody waits."""
-_SECONDS_UNTIL_TOLD: Final = 2.0
+_SECONDS_UNTIL_TOLD: Final = 1.0
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PAGE: Final = 1000
 _CONNECTIONS: Final = 16

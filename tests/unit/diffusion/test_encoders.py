@@ -12,6 +12,7 @@ from PIL import Image
 from kubetuner.diffusion import latents, load
 from kubetuner.diffusion.encoders import TextEncoder, VaeEncoder, pack, unpack
 from kubetuner.diffusion.load import ModelSource
+from kubetuner.diffusion.precision import memory_explained
 from kubetuner.errors import KubeTunerError
 from tests.builders import picture
 
@@ -80,3 +81,11 @@ def test_precision_and_weights_are_in_the_encoders_id(source: ModelSource) -> No
     ids = {VaeEncoder(source, dtype=dtype, device=CPU).id for dtype in (torch.float32, torch.bfloat16)}
     assert len(ids) == 2
     assert TextEncoder(source, dtype=torch.float32, device=CPU).id not in ids
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: x")]
+)
+def test_a_lack_of_memory_is_explained(error: BaseException) -> None:
+    with pytest.raises(KubeTunerError, match="out of memory.*take less"), memory_explained("take less"):
+        raise error

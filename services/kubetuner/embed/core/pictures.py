@@ -17,6 +17,7 @@ from kubetuner.artifacts.pool import Item, Pool
 from kubetuner.context import StageContext
 from kubetuner.diffusion.encoders import VaeEncoder
 from kubetuner.diffusion.pictures import Pictures, Row, key_of
+from kubetuner.diffusion.precision import memory_explained
 from kubetuner.embed.core.sharing import shared
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
@@ -49,7 +50,8 @@ def _write_shard(
     for keys, pixels in _decoded(list(group), group, batch_size, pictures, threads):
         ctx.check()
         names = [f"{group[key]['path']} of dataset {group[key]['dataset']}" for key in keys]
-        items.update(zip(keys, vae.encode(pixels, names), strict=True))
+        with memory_explained("lower embed.vae.batchSize and run again"):
+            items.update(zip(keys, vae.encode(pixels, names), strict=True))
         ctx.progress.advance(len(keys))
     pool.write(items)
     ctx.work["imagesEncoded"] += len(items)

@@ -25,7 +25,7 @@ class AdamWBf16(torch.optim.Optimizer):
         super().__init__(list(parameters), {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "steps": 0})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # never a closure, so never a loss
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         """One update of all weights that have a gradient."""
         assert closure is None
         for group in self.param_groups:

@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from kubetuner import draws
 from kubetuner.context import StageContext
 from kubetuner.diffusion.objective import Objective
+from kubetuner.diffusion.precision import memory_explained
 from kubetuner.errors import Interrupted, TrainingError
 from kubetuner.train.core.average import Average
 from kubetuner.train.core.compute import Compute
@@ -49,7 +50,8 @@ class Loop:
         done = None
         try:
             for step, batches in feed:
-                self._step(step, batches)
+                with memory_explained("lower train.batchSize or set train.gradientCheckpointing: true, and run again"):
+                    self._step(step, batches)
                 done = step + 1
                 self.ctx.work["stepsTrained"] += 1
                 if done % _FIGURES_EVERY == 0 or done == steps or done % self.spec.train.checkpoint.every_steps == 0:
