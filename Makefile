@@ -44,6 +44,8 @@ lock: .venv/ready ## Choose the newest versions that pyproject.toml allows
 		pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-deps --generate-hashes --no-header --no-annotate \
 		examples/quickstart/materials.in --output-file examples/quickstart/materials.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-deps --generate-hashes --no-header --no-annotate \
+		tests/minio/go.in --output-file tests/minio/go.lock
 
 clean: ## Remove the environment, the quickstart and all caches
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache services/kubetuner.egg-info

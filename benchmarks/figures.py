@@ -36,7 +36,9 @@ class Figure:
 
 def as_json(rows: Mapping[str, Sequence[Figure]]) -> dict[str, Any]:
     """The rows of bench.json."""
-    return {name: [{**asdict(figure), "aim": figure.aim, "reached": figure.reached} for figure in figures] for name, figures in rows.items()}
+    return {
+        name: [{**asdict(figure), "aim": figure.aim, "reached": figure.reached} for figure in figures] for name, figures in rows.items()
+    }
 
 
 def from_json(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Figure]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,8 +42,10 @@ class Bench:
     """Captions that the text stage encodes."""
     small_pictures: tuple[int, ...] = (1_000, 10_000)
     """How many small files ingest is measured on."""
-    grid: dict[str, Any] = field(default_factory=dict)
-    """Settings of the row `unet`."""
+    unet_batches: tuple[int, ...] = (1, 2)
+    """Batch sizes of the row `unet`."""
+    compile: bool = False
+    """Whether the row `unet` compiles, too."""
 
     def document(self, *, learning_rate: float = LEARNING_RATE, **parts: Any) -> dict[str, Any]:
         """A run over the photographs as YAML gives it; `train` is laid over its training, other parts replace those of the spec."""
@@ -102,20 +103,12 @@ def cached(spec: TrainingRunSpec, ctx: StageContext) -> ArtifactRef:
     return embed(spec, ingest(spec, None, ctx), ctx)
 
 
-def full_model(folder: Path, vocabulary: Path) -> Path:
-    """An SDXL of the true size with random weights; 14 GB in fp32."""
+def full_model(folder: Path, tiny: Path) -> Path:
+    """An SDXL of the true size with random weights, 14 GB in fp32, made with the vocabulary of a tiny one."""
     from examples.quickstart import tiny_sdxl
 
     if not (folder / "model_index.json").exists():
-        sizes = tiny_sdxl.Sizes(
-            unet=(320, 640, 1280), transformers=(1, 2, 10), vae=(128, 256, 512, 512), text=(768, 1280), layers=(12, 32)
-        )
-        tiny_sdxl.write(folder, merges=gzip_lines(vocabulary), sizes=sizes)
+        merges = (tiny / "tokenizer" / "merges.txt").read_text("utf-8").splitlines()[1:]
+        sizes = tiny_sdxl.Sizes(unet=(320, 640, 1280), transformers=(1, 2, 10), vae=(128, 256, 512, 512), text=(768, 1280), layers=(12, 32))
+        tiny_sdxl.write(folder, merges=merges, sizes=sizes)
     return folder
-
-
-def gzip_lines(vocabulary: Path) -> list[str]:
-    """Merges of a model's own vocabulary: its tokenizer's merges.txt."""
-    plain = vocabulary / "tokenizer" / "merges.txt"
-    text = plain.read_text("utf-8") if plain.exists() else gzip.decompress(vocabulary.read_bytes()).decode()
-    return text.splitlines()[1:]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,4 +118,4 @@ def peak_bytes() -> int:
 def periods(spans: Sequence[Span]) -> list[Span]:
     """From the end of each span to the end of the next: what a loop takes for a turn, with all that it does between."""
     ends = [span.end for span in spans]
-    return [Span(begin, end) for begin, end in zip(ends, ends[1:], strict=False)]
+    return [Span(begin, end) for begin, end in pairwise(ends)]

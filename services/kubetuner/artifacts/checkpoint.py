@@ -49,7 +49,8 @@ def saved(store: ObjectStore, training: str) -> list[Saved]:
     for info in store.list(f"{NOUN}/{training}-"):
         if match := _STEP.match(info.key):
             ref = reference(training, int(match[2]))
-            found.append(Saved(step=int(match[2]), ref=ref, index=objects.load(store, ref)))
+            if (index := objects.find(store, ref)) is not None:  # a run beside us may just have deleted it
+                found.append(Saved(step=int(match[2]), ref=ref, index=index))
     return found
 
 

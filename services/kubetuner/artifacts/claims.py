@@ -16,15 +16,16 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kubetuner.errors import ArtifactError
+from kubetuner.errors import ArtifactError, KubeTunerError
 from kubetuner.storage import ObjectStore
 
 _BEAT_SECONDS: Final = 1.0
+_OUTAGE_SECONDS: Final = 3.0
 
 
 @dataclass(kw_only=True)
@@ -56,6 +57,7 @@ class Claims:
             self.store.delete(key)
 
     def _is_dead(self, key: str) -> bool:
+        asked = time.monotonic()
         try:
             claim = json.loads(self.store.get(key))
         except (ArtifactError, ValueError):  # gone meanwhile, or of another version: put decides
@@ -64,7 +66,8 @@ class Claims:
             return True
         beat, since = self._seen.get(key, (None, 0.0))
         now = time.monotonic()
-        if beat != (claim["owner"], claim["beat"]):
+        store_was_away = now - asked > _OUTAGE_SECONDS  # for its owner too, who could not beat meanwhile
+        if beat != (claim["owner"], claim["beat"]) or store_was_away:
             self._seen[key] = ((claim["owner"], claim["beat"]), now)
             return False
         return now - since > self.dead_after_seconds
@@ -73,7 +76,8 @@ class Claims:
         beat = 0
         while not ended.wait(_BEAT_SECONDS):
             beat += 1
-            self._put(key, beat, replace=True)
+            with suppress(KubeTunerError):  # a store that cannot be written to is for the work itself to meet
+                self._put(key, beat, replace=True)
 
     def _put(self, key: str, beat: int, *, replace: bool) -> bool:
         process = os.getpid()
@@ -82,9 +86,10 @@ class Claims:
 
 
 def _start_of(process: int) -> str:
-    """When a process of this machine began, in the kernel's ticks; empty where there is none (or no /proc)."""
+    """When a living process of this machine began, in the kernel's ticks; empty where there is none (or no /proc)."""
     try:
         status = Path(f"/proc/{process}/stat").read_text("ascii", "replace")
     except OSError:
         return ""
-    return status.rpartition(")")[2].split()[19]
+    fields = status.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]  # ended, and its parent has not asked yet

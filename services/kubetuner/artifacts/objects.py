@@ -54,7 +54,12 @@ def find(store: ObjectStore, ref: ArtifactRef) -> Json | None:
     """The index of an artifact, or None where it is not finished. Raises ArtifactError where the index is not as it was written."""
     if store.head(ref.key("index.json")) is None:
         return None
-    data = store.get(ref.key("index.json"))
+    try:
+        data = store.get(ref.key("index.json"))
+    except ArtifactError:
+        if store.head(ref.key("index.json")) is None:  # deleted between the two
+            return None
+        raise
     try:
         index = json.loads(data)
         digest = index.pop("sha256")
@@ -76,15 +81,17 @@ def load(store: ObjectStore, ref: ArtifactRef) -> Json:
 
 
 def commit(store: ObjectStore, ref: ArtifactRef, index: Json, objects: Mapping[str, bytes | Path]) -> ArtifactRef:
-    """Write the data objects, then the index with their sizes and digests. Whoever is first wins, object by object."""
+    """Write the data objects, then the index with their names, sizes and digests. Whose index is first has made the artifact."""
     rows = []
     for name, data in objects.items():
-        if not store.put(
-            ref.key(name), data
-        ):  # left by a killed writer, or by one beside us: it stays, and the index describes what is there
-            data = store.get(ref.key(name))
         size, digest = measure(data)
-        rows.append({"name": name, "size": size, "sha256": digest})
+        row: Json = {"name": name, "size": size, "sha256": digest}
+        if not store.put(ref.key(name), data) and not _is_there(store, ref.key(name), size, digest):
+            # Left by a killed writer, or by one beside us, and not the same to the bit, as devices round: both keep their own, or an
+            # index would describe the other's object, or a state be half of one attempt and half of another.
+            row["object"] = f"{name}.{digest[:16]}"
+            store.put(ref.key(row["object"]), data)
+        rows.append(row)
     document = json.loads(canonical({"noun": ref.noun, **index, "objects": rows}))  # as a reader has it: text for keys, lists for tuples
     store.put(ref.key("index.json"), canonical({**document, "sha256": _digest(ref, document)}))
     return ref
@@ -94,7 +101,7 @@ def drop(store: ObjectStore, ref: ArtifactRef, index: Json) -> None:
     """Delete an artifact; its index goes first, so that no half artifact is ever taken for a whole one."""
     store.delete(ref.key("index.json"))
     for row in index["objects"]:
-        store.delete(ref.key(row["name"]))
+        store.delete(key_of(ref, row))
 
 
 def gone(store: ObjectStore, refs: Iterable[ArtifactRef]) -> list[ArtifactRef]:
@@ -108,10 +115,15 @@ def read(store: ObjectStore, ref: ArtifactRef, index: Json, name: str) -> bytes:
     if row is None:
         raise damaged(ref, name, "the index knows no such object")
     with reading(ref, name):
-        data = store.get(ref.key(name))
+        data = store.get(key_of(ref, row))
     if len(data) != row["size"] or hashlib.sha256(data).hexdigest() != row["sha256"]:
         raise damaged(ref, name, "differs from the size and SHA-256 in its index")
     return data
+
+
+def key_of(ref: ArtifactRef, row: Json) -> str:
+    """Key of the data object that a row of an index tells of."""
+    return ref.key(str(row.get("object", row["name"])))
 
 
 @contextmanager
@@ -141,6 +153,13 @@ def measure(data: bytes | Path) -> tuple[int, str]:
 def read_json(store: ObjectStore, ref: ArtifactRef, index: Json, name: str) -> Any:
     """A whole data object as JSON, checked."""
     return json.loads(read(store, ref, index, name))
+
+
+def _is_there(store: ObjectStore, key: str, size: int, digest: str) -> bool:
+    try:
+        return store.head(key) == size and hashlib.sha256(store.get(key)).hexdigest() == digest
+    except ArtifactError:  # deleted meanwhile
+        return False
 
 
 def _digest(ref: ArtifactRef, index: Json) -> str:

@@ -58,6 +58,7 @@ class Pool:
         self.encoder = encoder[:16]
         self._places: dict[str, _Place] = {}
         self._layouts: dict[str, Json] = {}
+        self._objects: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
@@ -125,7 +126,7 @@ class Pool:
                 name: Array(
                     dtype=row["dtype"],
                     shape=tuple(row["shape"]),
-                    data=self.store.get(place.shard.key(_DATA), row["offset"] + place.slot * row["size"], row["size"]),
+                    data=self.store.get(self._objects[place.shard.fingerprint], row["offset"] + place.slot * row["size"], row["size"]),
                 )
                 for name, row in tensors.items()
             }
@@ -138,6 +139,8 @@ class Pool:
             if ref.fingerprint in self._layouts:
                 return
             index = objects.load(self.store, ref)
+            [row] = index["objects"]
+            self._objects[ref.fingerprint] = objects.key_of(ref, row)
             self._layouts[ref.fingerprint] = index["tensors"]
             for slot, (key, digest) in enumerate(zip(index["items"], index["digests"], strict=True)):
                 self._places.setdefault(key, _Place(ref, slot, digest))

@@ -31,7 +31,11 @@ def run_(options: Namespace, stopped: threading.Event) -> int:
     malloc.keep_freed_memory(options.device)
     with progress.choose(plain=options.json) as shown:
         ctx = StageContext(
-            store=open_store(options.store), base=_base(options.file), device=options.device, progress=shown, cancelled=stopped
+            store=open_store(options.store, note=shown.note),
+            base=_base(options.file),
+            device=options.device,
+            progress=shown,
+            cancelled=stopped,
         )
         out = Path(options.out or run.metadata.name)
         outcome = local.run(run, out, ctx)

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from kubetuner.artifacts.objects import fingerprint
+from kubetuner.diffusion import digests
 from kubetuner.diffusion.flavours import HUB_IDS
 from kubetuner.errors import DataError, SpecError
 from kubetuner.v1alpha1.training_run_pb2 import Model
@@ -216,18 +217,20 @@ def _read_prefix(source: ModelSource, part: str) -> dict[str, torch.Tensor]:
         return {name: file.get_tensor(name) for name in names}
 
 
-@cache
 def _digest(source: ModelSource, part: str) -> str:
     rows: list[object] = []
-    if source.single is not None:
-        tensors = sorted(_read_prefix(source, part).items()) if part in _SINGLE_FILE_PREFIX else []
-        rows.extend([name, str(tensor.dtype), list(tensor.shape), _tensor_digest(tensor)] for name, tensor in tensors)
-    rows.extend([file.name, _file_digest(file)] for file in _files_of(source, part))
+    if source.single is not None and part in _SINGLE_FILE_PREFIX:
+        rows.extend(_tensor_digests(source, part, digests.identity(source.single)))
+    rows.extend([file.name, digests.sha256(file)] for file in _files_of(source, part))
     return fingerprint("part", part, rows)
 
 
-def _tensor_digest(tensor: torch.Tensor) -> str:
-    return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
+@cache
+def _tensor_digests(source: ModelSource, part: str, _: digests.Identity) -> list[object]:
+    def digest(tensor: torch.Tensor) -> str:
+        return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
+
+    return [[name, str(tensor.dtype), list(tensor.shape), digest(tensor)] for name, tensor in sorted(_read_prefix(source, part).items())]
 
 
 def _files_of(source: ModelSource, part: str) -> Iterator[Path]:
@@ -236,14 +239,6 @@ def _files_of(source: ModelSource, part: str) -> Iterator[Path]:
         plain = file.suffix == ".safetensors" and source.variant and f".{source.variant}." not in file.name
         if file.suffix in suffixes and not plain:
             yield file
-
-
-def _file_digest(file: Path) -> str:
-    blob = file.resolve().name
-    if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):  # the Hub's cache names large files by their SHA-256
-        return blob
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _download(hub_id: str, revision: str, part: str, variant: str) -> Path:

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from minio.error import InvalidResponseError, MinioException, ServerError
 
 from kubetuner.errors import ArtifactError, KubeTunerError, SpecError
 from kubetuner.storage.access import Access, find
-from kubetuner.storage.store import ObjectInfo, begins_keys, check_key
+from kubetuner.storage.store import ObjectInfo, begins_keys, check_key, silent
 
 _WHOLE: Final = 64 * 1024 * 1024
 """Objects up to this size are put in one request, larger ones in parts."""
@@ -60,10 +60,6 @@ _FAILURES: Final = (urllib3.exceptions.HTTPError, MinioException, OSError, Eleme
 _T = TypeVar("_T")
 
 
-def _silent(message: str) -> None:
-    pass
-
-
 @dataclass(kw_only=True)
 class MinioStore:
     """Objects below a prefix of a bucket. Threads may share it; connections are kept and used again."""
@@ -77,13 +73,13 @@ class MinioStore:
     """Empty, or with a slash at its end."""
     path: str = "--store"
     """Field or option that named the store, for errors."""
-    note: Callable[[str], None] = _silent
+    note: Callable[[str], None] = silent
     """Told when the server is away, and when it is back."""
     patience_seconds: float = _PATIENCE
     _answered: bool = field(default=False, init=False)
 
     @classmethod
-    def from_uri(cls, uri: str, *, path: str, environment: Mapping[str, str] = os.environ, note: Callable[[str], None] = _silent) -> Self:
+    def from_uri(cls, uri: str, *, path: str, environment: Mapping[str, str] = os.environ, note: Callable[[str], None] = silent) -> Self:
         """The store at s3://bucket/prefix. Raises SpecError where the address or the environment is incomplete."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         if not _BUCKET.fullmatch(bucket):
@@ -172,7 +168,7 @@ class MinioStore:
     def _too_short(self, key: str, size: int, expected: int) -> ArtifactError:
         return ArtifactError(f"{self.uri}/{key}: {size} bytes long, {expected} were expected; delete it and run again")
 
-    def _page(self, prefix: str, after: str | None) -> list[Any]:
+    def _page(self, prefix: str, after: str | None) -> Sequence[Any]:
         return list(islice(self.client.list_objects(self.bucket, prefix=prefix, recursive=True, start_after=after), _PAGE))
 
     def _read(self, name: str, start: int, length: int) -> bytes:

@@ -62,8 +62,12 @@ def begins_keys(prefix: str) -> bool:
     return "\0" not in prefix and not (slash and {"", ".", ".."} & set(folder.split("/")))
 
 
+def silent(message: str) -> None:
+    """Whom nobody hears."""
+
+
 def open_store(
-    uri: str, *, path: str = "--store", base: Path | None = None, create: bool = True, note: Callable[[str], None] | None = None
+    uri: str, *, path: str = "--store", base: Path | None = None, create: bool = True, note: Callable[[str], None] = silent
 ) -> ObjectStore:
     """The store at an address: `memory:`, `s3://bucket/prefix`, or a folder (relative ones start at `base`).
 
@@ -78,7 +82,7 @@ def open_store(
     if scheme == "s3":
         from kubetuner.storage.minio import MinioStore
 
-        return MinioStore.from_uri(uri, path=path, **({} if note is None else {"note": note}))
+        return MinioStore.from_uri(uri, path=path, note=note)
     if scheme not in ("", "file"):
         raise SpecError(path, f"{uri!r} has the scheme {scheme!r}; give a folder or s3://bucket/prefix")
     from kubetuner.storage.directory import DirectoryStore

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,14 +36,27 @@ def leave(store: MemoryStore, **changes: Any) -> None:
     store.put("claims/x", json.dumps(claim).encode(), replace=True)
 
 
-def test_a_claim_of_an_ended_process_of_this_machine_is_taken_at_once() -> None:
+@pytest.mark.parametrize("waited_for", [False, True])
+def test_a_claim_of_an_ended_process_of_this_machine_is_taken_at_once(waited_for: bool) -> None:
     store = MemoryStore()
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
+    program = "import sys; from kubetuner.artifacts.claims import _start_of; print(_start_of(sys.argv[1] or 'self'), flush=True); input()"
+    ended = subprocess.Popen(
+        [sys.executable, "-c", program, ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)}
+    )
+    assert ended.stdin is not None
+    assert ended.stdout is not None
+    leave(store, host="here", process=ended.pid, started=ended.stdout.readline().decode().strip())
     mine = Claims(store=store, host="here")
-    leave(store, host="here", process=ended.pid)
+    with mine.take("x") as got:
+        assert not got
+    ended.kill()
+    while Path(f"/proc/{ended.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    if waited_for:
+        ended.communicate()
     with mine.take("x") as got:
         assert got
+    ended.communicate()
 
 
 def test_a_claim_from_elsewhere_is_taken_once_its_beat_has_stopped() -> None:

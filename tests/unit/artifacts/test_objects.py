@@ -28,11 +28,16 @@ def test_a_finished_artifact_is_never_changed() -> None:
     assert (index["count"], objects.read(store, REF, index, "rows")) == (1, b"1")
 
 
-def test_an_index_describes_what_another_writer_left() -> None:
+@pytest.mark.parametrize("left", [b"left by another", b"", b"mind", b"mine"])
+def test_what_another_writer_left_is_neither_taken_nor_harmed(left: bytes) -> None:
     store = MemoryStore()
-    store.put(REF.key("rows"), b"left by another")
+    store.put(REF.key("rows"), left)
     objects.commit(store, REF, {}, {"rows": b"mine"})
-    assert objects.read(store, REF, objects.load(store, REF), "rows") == b"left by another"
+    index = objects.load(store, REF)
+    assert objects.read(store, REF, index, "rows") == b"mine"
+    assert store.get(REF.key("rows")) == left
+    objects.drop(store, REF, index)
+    assert [store.get(info.key) for info in store.list()] == ([] if left == b"mine" else [left])
 
 
 @pytest.mark.parametrize("damage", [b"", b"2", b"12"])

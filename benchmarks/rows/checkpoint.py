@@ -1,0 +1,65 @@
+"""Steps while a checkpoint is written against steps while none is."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.material import Bench, cached
+from benchmarks.measure import Span, periods, watched
+from kubetuner.context import StageContext
+from kubetuner.storage import ObjectStore
+from kubetuner.storage.directory import DirectoryStore
+from kubetuner.train.core.loop import Loop
+from kubetuner.train.core.run import run as train
+from kubetuner.train.core.state import Writer
+
+_EVERY = 6
+
+
+class Uplink(DirectoryStore):
+    """A folder behind a line of so many bytes a second."""
+
+    def __init__(self, root: Path, bytes_per_second: float) -> None:
+        super().__init__(root)
+        self._rate = bytes_per_second
+
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+        time.sleep((len(data) if isinstance(data, bytes) else data.stat().st_size) / self._rate)
+        return super().put(key, data, replace=replace)
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Ratios for a LoRA and for a full fine-tune, on a folder and over a slow line."""
+    figures = []
+    for kind, rate in (("lora", 0.0), ("full", 0.0), ("lora", 10e6)):
+        with bench.store() as store:
+            during, apart = _steps(bench, kind, store if rate == 0 else Uplink(store.root, rate))
+        where = "in a folder" if rate == 0 else f"over a line of {rate / 1e6:g} MB/s"
+        figures.append(
+            Figure(
+                what=f"step while a checkpoint is written ({kind}, {where}), to a step without",
+                value=statistics.median(during) / statistics.median(apart),
+                at_most=1.1,
+            )
+        )
+    return figures
+
+
+def _steps(bench: Bench, kind: str, store: ObjectStore) -> tuple[list[float], list[float]]:
+    """Seconds of the steps at whose time a checkpoint was written, and of the others; copying the state counts to the step after it."""
+    checkpoints = {"everySteps": _EVERY, "keep": 1}
+    ctx: StageContext = bench.context(store)
+    spec = bench.spec(train={"type": kind, "maxSteps": (bench.steps // _EVERY + 1) * _EVERY * 2, "checkpoint": checkpoints})
+    source = cached(spec, ctx)
+    with watched(Loop, "_step") as steps, watched(Writer, "_run") as writes:
+        train(spec, source, ctx)
+    turns = periods(steps)[1:]
+    busy = [turn for turn in turns if any(map(turn.overlaps, writes))]
+    return _seconds(busy), _seconds([turn for turn in turns if turn not in busy])
+
+
+def _seconds(spans: list[Span]) -> list[float]:
+    return [span.seconds for span in spans]

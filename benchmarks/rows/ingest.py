@@ -1,0 +1,77 @@
+"""Ingest over many small files: how many a second, on one core and on two, and how much memory each takes."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.figures import Figure
+from benchmarks.material import Bench
+from benchmarks.measure import child
+
+_EDGE = 64
+_A_FOLDER = 1000
+_LONG = 20_000
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Rates for each number of files and of cores; growth of the peak from the smallest to the largest number."""
+    figures = []
+    peaks: dict[int, float] = {}
+    rates: dict[tuple[int, int], float] = {}
+    available = len(os.sched_getaffinity(0))
+    for count in bench.small_pictures:
+        folder = _pictures(bench.folder / f"pictures-{count}", count)
+        for cores in [number for number in (1, 2) if number <= available]:
+            accounts = [_ingest(bench, folder, cores) for _ in range(1 if count > _LONG else min(3, bench.pairs))]
+            rates[count, cores] = count / statistics.median(account["seconds"] for account in accounts)
+            peaks[count] = max(peaks.get(count, 0.0), *(account["peak"] for account in accounts))
+            cores_in_words = f"{cores} core" if cores == 1 else f"{cores} cores"
+            figures.append(
+                Figure(what=f"ingest of {count} files of {_EDGE}x{_EDGE}, {cores_in_words}", value=rates[count, cores], unit="images/s")
+            )
+    counts = sorted(bench.small_pictures)
+    if len(counts) > 1:
+        growth = (peaks[counts[-1]] - peaks[counts[0]]) / (counts[-1] - counts[0])
+        figures.append(Figure(what=f"ingest: peak memory an image, from {counts[0]} to {counts[-1]}", value=growth, unit="B", at_most=300))
+        slower = rates[counts[0], 1] / rates[counts[-1], 1]
+        figures.append(Figure(what=f"ingest: time an image at {counts[-1]}, to that at {counts[0]} (1 core)", value=slower))
+    if available > 1:
+        gain = rates[counts[-1], 2] / rates[counts[-1], 1]
+        figures.append(Figure(what=f"ingest: images/s on 2 cores, to 1 core ({counts[-1]})", value=gain))
+    return figures
+
+
+def _ingest(bench: Bench, folder: Path, cores: int) -> dict[str, Any]:
+    document = bench.document(datasets=[{"id": "small", "source": {"uri": str(folder)}, "resolution": _EDGE, "resolutionType": "pixel"}])
+    with bench.scratch() as root:
+        account = child("ingest", {"document": document, "store": root}, cores=cores)
+    assert account["read"] == int(folder.name.rpartition("-")[2]), account
+    return account
+
+
+def _pictures(folder: Path, count: int) -> Path:
+    """So many different JPEGs, a thousand a folder; kept for the next run."""
+    whole = folder / "whole"
+    if whole.exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    random = np.random.default_rng(0)
+    base = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    for number in range(count):
+        base[number % 8, number // 8 % 8] = random.integers(0, 256, 3)
+        image = Image.fromarray(base).resize((_EDGE, _EDGE), Image.Resampling.BILINEAR)
+        data = io.BytesIO()
+        image.save(data, "JPEG", quality=85, comment=str(number).encode())
+        path = folder / f"{number // _A_FOLDER:04d}" / f"a_picture_of_number_{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.getvalue())
+    whole.touch()
+    return folder
