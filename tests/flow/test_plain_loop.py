@@ -40,7 +40,8 @@ def plain_loss(pipeline: StableDiffusionXLPipeline, paths: list[Path], rows: lis
         timesteps.append(int(draws.generator(SEED, "timestep", row, 0, 0).random() * 1000))
     clean, eps, steps = torch.stack(latents).detach(), torch.stack(noise), torch.tensor(timesteps)
     conditions = {"text_embeds": torch.stack(pooled).detach(), "time_ids": torch.tensor(time_ids, dtype=torch.float32)}
-    prediction = pipeline.unet(scheduler.add_noise(clean, eps, steps), steps, torch.stack(hidden).detach(), added_cond_kwargs=conditions).sample
+    noisy = scheduler.add_noise(clean, eps, steps)
+    prediction = pipeline.unet(noisy, steps, torch.stack(hidden).detach(), added_cond_kwargs=conditions).sample
     return torch.nn.functional.mse_loss(prediction.float(), eps)
 
 

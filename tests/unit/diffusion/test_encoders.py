@@ -84,8 +84,9 @@ def test_precision_and_weights_are_in_the_encoders_id(source: ModelSource) -> No
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: x")]
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: x")],
 )
 def test_a_lack_of_memory_is_explained(error: BaseException) -> None:
-    with pytest.raises(KubeTunerError, match="out of memory.*take less"), memory_explained("take less"):
+    with pytest.raises(KubeTunerError, match=r"out of memory.*take less"), memory_explained("take less"):
         raise error
