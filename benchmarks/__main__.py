@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import figures, page
 from benchmarks.material import Bench, full_model
 from benchmarks.rows import ROWS
+from kubetuner.cli import malloc
 
 _ON_GPU_OR_NAMED = ("unet",)
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     out: Path = options.out
     chosen = options.only or [name for name in ROWS if options.device != "cpu" or name not in _ON_GPU_OR_NAMED]
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    malloc.keep_freed_memory(options.device)  # as `kubetuner run` does; for ours and for the bare ones
     bench = bench_of(options)
     kept: dict[str, Any] = json.loads(out.read_text()) if options.only and out.exists() else {"rows": {}}
     rows = figures.from_json(kept["rows"])

@@ -48,15 +48,15 @@ class Bench:
     """Whether the row `unet` compiles, too."""
 
     def document(self, *, learning_rate: float = LEARNING_RATE, **parts: Any) -> dict[str, Any]:
-        """A run over the photographs as YAML gives it; `train` is laid over its training, other parts replace those of the spec."""
+        """A run over the photographs as YAML gives it; `train` is laid over its training (None removes), other parts replace the spec's."""
         training = {"lora": {"rank": 16}, "batchSize": self.batch_size, "maxSteps": self.steps, "checkpoint": {"everySteps": 1_000_000}}
-        train = {**training, "optimizer": {"learningRate": learning_rate}, **parts.pop("train", {})}
+        laid = {**training, "optimizer": {"learningRate": learning_rate}, **parts.pop("train", {})}
         spec = {
             "seed": 1,
             "model": {"family": "sdxl", "path": str(self.model)},
             "datasets": [self.dataset()],
             "embed": {"vae": {"batchSize": min(4, self.batch_size * 2)}},
-            "train": train,
+            "train": {name: value for name, value in laid.items() if value is not None},
             **parts,
         }
         return {"apiVersion": "kubetuner.dev/v1alpha1", "kind": "TrainingRun", "metadata": {"name": "bench"}, "spec": spec}

@@ -52,7 +52,9 @@ def _steps(bench: Bench, kind: str, store: ObjectStore) -> tuple[list[float], li
     """Seconds of the steps at whose time a checkpoint was written, and of the others; copying the state counts to the step after it."""
     checkpoints = {"everySteps": _EVERY, "keep": 1}
     ctx: StageContext = bench.context(store)
-    spec = bench.spec(train={"type": kind, "maxSteps": (bench.steps // _EVERY + 1) * _EVERY * 2, "checkpoint": checkpoints})
+    steps = (bench.steps // _EVERY + 1) * _EVERY * 2
+    training = {"type": kind, "maxSteps": steps, "checkpoint": checkpoints} | ({} if kind == "lora" else {"lora": None})
+    spec = bench.spec(train=training)
     source = cached(spec, ctx)
     with watched(Loop, "_step") as steps, watched(Writer, "_run") as writes:
         train(spec, source, ctx)

@@ -13,6 +13,7 @@ from typing import Any
 from kubetuner.artifacts import objects
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.context import StageContext
+from kubetuner.diffusion import layout
 from kubetuner.flow import STAGES, Run, Stage
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 
@@ -36,6 +37,25 @@ class _Made:
 
 def run(run: TrainingRun, out: Path, ctx: StageContext) -> Outcome:
     """All stages in order, each on the artifact before it, then the files of `out`."""
+    made = _make(run, ctx)
+    report = made.artifacts["report"]
+    result = _result(run, made, ctx)
+    from kubetuner.evaluate.core.outputs import write_outputs
+
+    write_outputs(ctx.store, report, run, out, result, base=ctx.base)
+    return Outcome(result=result, report=report)
+
+
+def export(run: TrainingRun, step: int, out: Path, ctx: StageContext) -> None:
+    """The exports of another kept step of a run, which is finished first where it is not."""
+    made = _make(run, ctx)
+    from kubetuner.evaluate.core.outputs import write_step
+
+    write_step(ctx.store, made.artifacts["report"], run, step, out, base=ctx.base, device=ctx.device)
+
+
+def _make(run: TrainingRun, ctx: StageContext) -> _Made:
+    layout.check_model(run.spec.model, ctx.base)  # before hours of work that it would end
     made = _Made()
     source: ArtifactRef | None = None
     for stage in STAGES:
@@ -45,12 +65,7 @@ def run(run: TrainingRun, out: Path, ctx: StageContext) -> Outcome:
         made.artifacts[stage.gives] = source
         made.seconds[stage.name] = round(time.perf_counter() - started, 3)
         _free_memory()
-    assert source is not None
-    result = _result(run, made, ctx)
-    from kubetuner.evaluate.core.outputs import write_outputs
-
-    write_outputs(ctx.store, source, run, out, result, base=ctx.base)
-    return Outcome(result=result, report=source)
+    return made
 
 
 def _function(stage: Stage) -> Run:

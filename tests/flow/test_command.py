@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from diffusers import StableDiffusionXLPipeline
+from safetensors import safe_open
 
 from tests.builders import photographs, run_document
 
@@ -44,8 +45,8 @@ def base(tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(base: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "kubetuner.cli.main", "run", "run.yaml", "--device", "cpu", *arguments]
+def start(base: Path, *arguments: str, verb: str = "run") -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "kubetuner.cli.main", verb, "run.yaml", "--device", "cpu", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=base, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -102,6 +103,22 @@ def test_the_lora_changes_what_diffusers_draws(base: Path, first: dict, tiny_sdx
     base_image, kohya, diffusers = draw(None), draw("lora.safetensors"), draw("diffusers/pytorch_lora_weights.safetensors")
     assert torch.allclose(kohya, diffusers, atol=1e-4)
     assert not torch.allclose(kohya, base_image, atol=1e-3)
+
+
+def test_another_kept_step_is_exported(base: Path, first: dict) -> None:
+    code, _, err = finish(start(base, "--store", "store", "--out", "thirty", "--step", "30", verb="export"))
+    assert code == 0, err
+    files = {str(path.relative_to(base / "thirty")) for path in (base / "thirty").rglob("*") if path.is_file()}
+    assert files == {"lora.safetensors", "diffusers/pytorch_lora_weights.safetensors"}
+    with safe_open(base / "thirty" / "lora.safetensors", framework="pt") as file:
+        assert file.metadata()["ss_steps"] == "30"
+    assert (base / "thirty" / "lora.safetensors").read_bytes() != (base / "out" / "lora.safetensors").read_bytes()
+
+
+def test_a_step_that_was_not_kept_is_named(base: Path, first: dict) -> None:
+    code, _, err = finish(start(base, "--store", "store", "--step", "31", verb="export"))
+    assert code == 2
+    assert "kept are 30, 40" in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -54,10 +54,28 @@ def saved(store: ObjectStore, training: str) -> list[Saved]:
     return found
 
 
-def rotate(store: ObjectStore, training: str, keep: int) -> None:
-    """Delete all but the newest `keep` states."""
-    for old in saved(store, training)[:-keep]:
-        objects.drop(store, old.ref, old.index)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """Which states of a training stay: what an undisturbed training would keep at this step, and the newest, to go on from."""
+
+    every: int
+    """States after every so many steps are kept; others are written only where a training is interrupted."""
+    last: int
+    """The training's last step, whose state is kept too."""
+    keep: int
+    """How many."""
+
+    def superseded(self, steps: Sequence[int]) -> list[int]:
+        """Those of the ascending steps whose states go."""
+        planned = [step for step in steps if step % self.every == 0 or step == self.last]
+        return [step for step in steps[:-1] if step not in planned[-self.keep :]]
+
+
+def rotate(store: ObjectStore, training: str, rotation: Rotation) -> None:
+    """Delete the states that are superseded."""
+    states = {state.step: state for state in saved(store, training)}
+    for step in rotation.superseded(sorted(states)):
+        objects.drop(store, states[step].ref, states[step].index)
 
 
 def finish(store: ObjectStore, training: str, index: Json, history: list[dict[str, Any]]) -> ArtifactRef:

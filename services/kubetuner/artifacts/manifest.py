@@ -49,7 +49,7 @@ SCHEMA: Final = pa.schema(
 )
 _ROWS: Final = "rows.parquet"
 _ROW_GROUP: Final = 65_536
-_ESCAPE: Final = re.compile("[\udc80-\udcff]|%(?=[0-9A-Fa-f]{2})")
+_ESCAPE: Final = re.compile("[\udc80-\udcff\0-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})")
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -83,7 +83,10 @@ def read(store: ObjectStore, ref: ArtifactRef) -> Manifest:
 
 
 def encode_path(key: str) -> str:
-    """A key of a source as valid text: bytes that are not UTF-8 (lone surrogates in it) become %XX, and so does a % that would read so."""
+    """A key of a source as valid text on one line: bytes that are not UTF-8 (lone surrogates in it) and control characters become %XX.
+
+    So does a % that would read so.
+    """
     return _ESCAPE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", key)
 
 

@@ -1,6 +1,7 @@
 """kubetuner: fine-tune Stable Diffusion XL.
 
     kubetuner run FILE          all four stages in one process
+    kubetuner export FILE       the files of another kept step
     kubetuner inspect FILE      what the data would give, before a GPU is taken
     kubetuner validate FILE     check a run's fields
     kubetuner import CONFIG     turn a SimpleTuner set-up into a run
@@ -55,12 +56,15 @@ def parser() -> argparse.ArgumentParser:
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
     run = _verb(verbs, "run", "all four stages in one process; run again after anything, it goes on where it stopped")
     _file(run)
-    run.add_argument(
-        "--store", default=".kubetuner", metavar="URI", help="object store: a folder or s3://bucket/prefix (default: %(default)s)"
-    )
+    _place(run)
     run.add_argument("--out", metavar="DIR", help="folder for the results (default: ./NAME of the run)")
-    run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)")
     run.add_argument("--json", action="store_true", help="plain progress on stderr; result.json as the last line of stdout")
+    export = _verb(verbs, "export", "the LoRA or model of another kept step; a run that is not finished is finished first")
+    _file(export)
+    _place(export)
+    export.add_argument("--step", type=int, required=True, metavar="N", help="a step that the report ranks")
+    export.add_argument("-o", "--out", metavar="DIR", help="folder for the files (default: ./NAME-N)")
+    export.add_argument("--json", action="store_true", help="plain progress on stderr; what was written as JSON")
     inspect = _verb(verbs, "inspect", "dry run: every image counted, buckets, batches, steps, problems; needs no model and no torch")
     _file(inspect)
     inspect.add_argument("--json", action="store_true", help="the whole account as JSON")
@@ -91,8 +95,15 @@ def _file(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _place(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--store", default=".kubetuner", metavar="URI", help="object store: a folder or s3://bucket/prefix (default: %(default)s)"
+    )
+    verb.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)")
+
+
 def _fail(message: str, code: int) -> int:
-    for line in message.splitlines() or [""]:
+    for line in message.split("\n"):
         print(f"kubetuner: {line}", file=sys.stderr)
     return code
 

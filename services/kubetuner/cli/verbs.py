@@ -7,12 +7,15 @@ import os
 import sys
 import threading
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubetuner.errors import SpecErrors
 
 if TYPE_CHECKING:
+    from kubetuner.context import StageContext
     from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 
 DONE = 0
@@ -23,20 +26,8 @@ def run_(options: Namespace, stopped: threading.Event) -> int:
     """`kubetuner run`."""
     run = _resolved(options)
     from kubetuner import local
-    from kubetuner.cli import malloc, progress
-    from kubetuner.context import StageContext
-    from kubetuner.storage import open_store
 
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice is about packages that a run does not use
-    malloc.keep_freed_memory(options.device)
-    with progress.choose(plain=options.json) as shown:
-        ctx = StageContext(
-            store=open_store(options.store, note=shown.note),
-            base=_base(options.file),
-            device=options.device,
-            progress=shown,
-            cancelled=stopped,
-        )
+    with _context(options, stopped) as ctx:
         out = Path(options.out or run.metadata.name)
         outcome = local.run(run, out, ctx)
     if options.json:
@@ -44,6 +35,37 @@ def run_(options: Namespace, stopped: threading.Event) -> int:
     else:
         print(f"done: {out}/report/index.html")
     return DONE
+
+
+def export_(options: Namespace, stopped: threading.Event) -> int:
+    """`kubetuner export`."""
+    run = _resolved(options)
+    from kubetuner import local
+
+    out = Path(options.out or f"{run.metadata.name}-{options.step}")
+    with _context(options, stopped) as ctx:
+        local.export(run, options.step, out, ctx)
+    print(json.dumps({"out": str(out), "step": options.step}) if options.json else f"done: {out}")
+    return DONE
+
+
+@contextmanager
+def _context(options: Namespace, stopped: threading.Event) -> Iterator[StageContext]:
+    """The surroundings of the stages in this process, with progress on screen."""
+    from kubetuner.cli import malloc, progress
+    from kubetuner.context import StageContext
+    from kubetuner.storage import open_store
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice is about packages that a run does not use
+    malloc.keep_freed_memory(options.device)
+    with progress.choose(plain=options.json) as shown:
+        yield StageContext(
+            store=open_store(options.store, note=shown.note),
+            base=_base(options.file),
+            device=options.device,
+            progress=shown,
+            cancelled=stopped,
+        )
 
 
 def inspect_(options: Namespace, stopped: threading.Event) -> int:

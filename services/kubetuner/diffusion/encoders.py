@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 
 from kubetuner.artifacts.objects import fingerprint
 from kubetuner.artifacts.pool import Array, Item
-from kubetuner.diffusion import latents, load, text
+from kubetuner.diffusion import latents, layout, load, text
 from kubetuner.diffusion.load import ModelSource
 from kubetuner.diffusion.precision import dtype_name
 from kubetuner.errors import KubeTunerError
@@ -46,6 +46,8 @@ class TextEncoder:
         hidden, pooled = (tensor.cpu() for tensor in text.encode(self._encoders, captions))
         for caption, *rows in zip(captions, hidden, pooled, strict=True):
             if not all(bool(torch.isfinite(row).all()) for row in rows):
+                for part in ("text_encoder", "text_encoder_2"):
+                    load.require_finite(self._model, part)
                 raise KubeTunerError(
                     f"the text encoders give numbers that are not finite for the caption {caption[:80]!r}; the model is damaged"
                 )
@@ -67,7 +69,7 @@ class VaeEncoder:
     def scaling(self) -> float:
         """The number that latents are multiplied by before the U-Net sees them: 0.13025 for SDXL."""
         source = self._model.vae or self._model
-        return float(load.read_json(source.folder("vae") / "config.json").get("scaling_factor", 0.18215))
+        return float(layout.read_config("vae", source.folder("vae") / "config.json").get("scaling_factor", 0.18215))
 
     @cached_property
     def _vae(self) -> AutoencoderKL:

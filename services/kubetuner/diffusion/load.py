@@ -10,13 +10,12 @@ Weights are read from safetensors only: a pickle can run code.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -24,18 +23,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from kubetuner.artifacts.objects import fingerprint
-from kubetuner.diffusion import digests
+from kubetuner.diffusion import digests, layout
 from kubetuner.diffusion.flavours import HUB_IDS
 from kubetuner.errors import DataError, SpecError
 from kubetuner.v1alpha1.training_run_pb2 import Model
-
-_HUB_ID: Final = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
-_SINGLE_FILE_PREFIX: Final = {
-    "unet": "model.diffusion_model.",
-    "vae": "first_stage_model.",
-    "text_encoder": "conditioner.embedders.0.",
-    "text_encoder_2": "conditioner.embedders.1.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +75,7 @@ class ModelSource:
         """What the model's maker wants said on the report page."""
         if self.root is None or not (self.root / "model_index.json").is_file():
             return ""
-        return str(read_json(self.root / "model_index.json").get("_kubetuner_notice", ""))
+        return str(layout.read_json(self.root / "model_index.json").get("_kubetuner_notice", ""))
 
 
 def open_model(model: Model, *, base: Path) -> ModelSource:
@@ -99,7 +90,7 @@ def open_model(model: Model, *, base: Path) -> ModelSource:
 
 def load_scheduler_config(source: ModelSource) -> dict[str, Any]:
     """The noise schedule that the model was trained with, as in scheduler/scheduler_config.json."""
-    return read_json(source.folder("scheduler") / "scheduler_config.json")
+    return layout.read_config("scheduler", source.folder("scheduler") / "scheduler_config.json")
 
 
 def load_unet(source: ModelSource, *, dtype: torch.dtype, device: torch.device) -> UNet2DConditionModel:
@@ -111,6 +102,7 @@ def load_unet(source: ModelSource, *, dtype: torch.dtype, device: torch.device) 
 def load_vae(source: ModelSource, *, dtype: torch.dtype, device: torch.device) -> AutoencoderKL:
     """The autoencoder in evaluation mode. Raises SpecError where it would overflow in fp16."""
     vae = _load_model(AutoencoderKL, source.vae or source, "vae", dtype)
+    require_finite(source, "vae")
     if dtype == torch.float16 and vae.config.force_upcast:
         raise SpecError(
             "spec.embed.vae.precision",
@@ -127,36 +119,46 @@ def load_text_encoders(source: ModelSource, *, dtype: torch.dtype, device: torch
     return TextEncoders(
         first=first.to(device).eval().requires_grad_(False),
         second=second.to(device).eval().requires_grad_(False),
-        first_tokenizer=CLIPTokenizer.from_pretrained(str(source.folder("tokenizer"))),
-        second_tokenizer=CLIPTokenizer.from_pretrained(str(source.folder("tokenizer_2"))),
+        first_tokenizer=_load_tokenizer(source, "tokenizer", first.config.vocab_size),
+        second_tokenizer=_load_tokenizer(source, "tokenizer_2", second.config.vocab_size),
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of a model. Raises DataError that names it."""
+def require_finite(source: ModelSource, part: str) -> None:
+    """Raise DataError where a part's file holds weights that are no numbers: whoever finds NaN in a result asks here first."""
+    if part == "vae" and source.vae is not None:
+        source = source.vae
+    prefix = "" if source.single is None else layout.SINGLE_FILE[part]
+    for path in [source.single] if source.single is not None else _weight_files(source, part):
+        with safe_open(str(path), framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                if name.startswith(prefix) and not bool(torch.isfinite(file.get_tensor(name)).all()):
+                    raise DataError(f"model {source.name}: {part} has weights that are not finite (first: {name}); bring the model again")
+
+
+def _weight_files(source: ModelSource, part: str) -> Iterator[Path]:
+    return (file for file in _files_of(source, part) if file.suffix == ".safetensors")
+
+
+def _load_tokenizer(source: ModelSource, part: str, known: int) -> CLIPTokenizer:
+    folder = source.folder(part)
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); the model is incomplete, bring it again") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path}: not a JSON object; the model is damaged, bring it again")
-    return document
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder))
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+    except Exception as error:  # the package raises plain Exceptions of damaged files, among many other kinds
+        raise DataError(f"model {source.name}: {part} cannot be loaded: {_words(error)}; bring the model again") from error
+    if largest >= known:
+        raise DataError(f"model {source.name}: {part} makes tokens up to {largest}, its text encoder knows {known}; bring the model again")
+    return tokenizer
 
 
 def _open(path: str, name: str, base: Path, model: Model) -> ModelSource:
-    local = Path(name).expanduser()
-    local = local if local.is_absolute() else base / local
+    local = layout.locate(path, name, base)
+    if local is None:
+        return ModelSource(name=name, root=None, hub_id=name, revision=model.revision, variant=model.variant)
     if local.is_dir():
         return ModelSource(name=name, root=local, variant=model.variant)
-    if local.is_file():
-        if local.suffix != ".safetensors":
-            raise SpecError(path, f"{name!r} is a {local.suffix or 'plain'} file; only .safetensors is read, because a pickle can run code")
-        return _open_single(name, local, base, model)
-    if name.startswith((".", "/", "~")) or not _HUB_ID.match(name):
-        raise SpecError(
-            path, f"{name!r} does not exist ({local}); give a folder in diffusers' layout, a .safetensors file or a Hub id owner/name"
-        )
-    return ModelSource(name=name, root=None, hub_id=name, revision=model.revision, variant=model.variant)
+    return _open_single(name, local, base, model)
 
 
 def _open_single(name: str, file: Path, base: Path, model: Model) -> ModelSource:
@@ -167,25 +169,41 @@ def _open_single(name: str, file: Path, base: Path, model: Model) -> ModelSource
 
 
 def _load_model(kind: type[Any], source: ModelSource, part: str, dtype: torch.dtype) -> Any:
+    layout.read_config(part, source.folder(part) / "config.json")
     try:
         if source.single is not None:
-            return _load_single(kind, source, part, dtype)
-        loaded, info = _load_folder(kind, source, part, dtype)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise DataError(f"model {source.name}: {part} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-    missing = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
-    if missing:
-        raise DataError(f"model {source.name}: {part} lacks {len(missing)} weights (first: {missing[0]}); bring the model again")
+            loaded = _load_single(kind, source, part, dtype)
+            info = {"missing_keys": [name for name, value in loaded.state_dict().items() if value.is_meta]}
+        else:
+            loaded, info = _load_folder(kind, source, part, dtype)
+    except (OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, SafetensorError) as error:
+        raise DataError(f"model {source.name}: {part} cannot be loaded: {_words(error)}; bring the model again") from error
+    for problem, found in (("lacks", info["missing_keys"]), ("has wrong shapes of", info.get("mismatched_keys", ())), _unknown(part, info)):
+        names = sorted(str(name) for name in found if "position_ids" not in str(name))
+        if names:
+            raise DataError(f"model {source.name}: {part} {problem} {len(names)} weights (first: {names[0]}); bring the model again")
     return loaded
+
+
+def _unknown(part: str, info: dict[str, Any]) -> tuple[str, Any]:
+    """Weights that the config has no place for: what would be loaded is not the model that was saved."""
+    return "has no place for", info.get("unexpected_keys", ()) if part in ("unet", "vae") else ()
+
+
+def _words(error: BaseException) -> str:
+    """What a library says of a fault, without its advice on its own options."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.partition(" If you want to instead")[0].rstrip(". ")[:300]
 
 
 def _load_folder(kind: type[Any], source: ModelSource, part: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     folder = source.folder(part)
-    if not any(folder.glob("*.safetensors")):
-        raise DataError(f"model {source.name}: {folder} holds no .safetensors weights; convert the model, pickles are not read")
-    read_json(folder / "config.json")
+    layout.require_weights(folder, source.name, source.variant)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
-    options["dtype" if part.startswith("text_encoder") else "torch_dtype"] = dtype  # transformers' name for it, and diffusers'
+    if part.startswith("text_encoder"):  # transformers names no weight of a wrong shape unless it is told to go on
+        options |= {"dtype": dtype, "ignore_mismatched_sizes": True}
+    else:
+        options["torch_dtype"] = dtype
     if source.variant:
         options["variant"] = source.variant
     loaded, info = kind.from_pretrained(str(folder), **options)
@@ -207,21 +225,27 @@ def _load_single(kind: type[Any], source: ModelSource, part: str, dtype: torch.d
 def _read_prefix(source: ModelSource, part: str) -> dict[str, torch.Tensor]:
     """The tensors of one part out of a single file; the others stay on disk."""
     assert source.single is not None
-    prefix = _SINGLE_FILE_PREFIX[part]
-    with safe_open(str(source.single), framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a dict)
-        if not names and part == "vae":  # an autoencoder by itself carries no prefix
-            names = list(file.keys())
-        if not names:
-            raise DataError(f"{source.single}: holds no {part} (no tensor begins with {prefix}); give a complete SDXL checkpoint")
-        return {name: file.get_tensor(name) for name in names}
+    prefix = layout.SINGLE_FILE[part]
+    try:
+        with safe_open(str(source.single), framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a dict)
+            if not names and part == "vae":  # an autoencoder by itself carries no prefix
+                names = list(file.keys())
+            if not names:
+                raise DataError(f"{source.single}: holds no {part} (no tensor begins with {prefix}); give a complete SDXL checkpoint")
+            return {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{source.single}: cannot be read ({_words(error)}); bring the model again") from error
 
 
 def _digest(source: ModelSource, part: str) -> str:
     rows: list[object] = []
-    if source.single is not None and part in _SINGLE_FILE_PREFIX:
+    if source.single is not None and part in layout.SINGLE_FILE:
         rows.extend(_tensor_digests(source, part, digests.identity(source.single)))
-    rows.extend([file.name, digests.sha256(file)] for file in _files_of(source, part))
+    try:
+        rows.extend([file.name, digests.sha256(file)] for file in _files_of(source, part))
+    except OSError as error:
+        raise DataError(f"model {source.name}: {error.filename} cannot be read ({error.strerror}); bring the model again") from error
     return fingerprint("part", part, rows)
 
 
@@ -236,7 +260,7 @@ def _tensor_digests(source: ModelSource, part: str, _: digests.Identity) -> list
 def _files_of(source: ModelSource, part: str) -> Iterator[Path]:
     suffixes = {".json", ".txt"} if source.single is not None else {".json", ".txt", ".safetensors"}
     for file in sorted(source.folder(part).iterdir()):
-        plain = file.suffix == ".safetensors" and source.variant and f".{source.variant}." not in file.name
+        plain = file.suffix == ".safetensors" and source.variant and not re.search(rf"\.{re.escape(source.variant)}[.-]", file.name)
         if file.suffix in suffixes and not plain:
             yield file
 

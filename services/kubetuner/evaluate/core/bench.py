@@ -19,9 +19,10 @@ from kubetuner.artifacts.objects import ArtifactRef, Json, fingerprint
 from kubetuner.artifacts.pool import Pool
 from kubetuner.context import StageContext
 from kubetuner.diffusion.encoders import TextEncoder, VaeEncoder
-from kubetuner.diffusion.load import ModelSource, load_scheduler_config, load_vae
+from kubetuner.diffusion.load import ModelSource, load_scheduler_config, load_vae, require_finite
 from kubetuner.diffusion.noise import NoiseSchedule
 from kubetuner.diffusion.precision import choose_device, choose_dtype, dtype_name
+from kubetuner.errors import KubeTunerError
 from kubetuner.evaluate.core import images, loss, samplers, samples
 from kubetuner.evaluate.core.images import Embedding, Shot
 from kubetuner.evaluate.core.loss import Sample
@@ -110,6 +111,9 @@ def losses(bench: Bench, unet: UNet2DConditionModel, weighed: object) -> np.ndar
         batch_size=bench.spec.train.batch_size,
         ctx=bench.ctx,
     )
+    if not np.isfinite(table).all():
+        require_finite(bench.model, "unet")
+        raise KubeTunerError("the evaluation loss is not finite; set train.mixedPrecision: bf16 or fp32, or lower train.optimizer.learningRate")
     objects.commit(bench.ctx.store, ref, {"format": _FORMAT, "losses": table.tolist()}, {})
     return table
 

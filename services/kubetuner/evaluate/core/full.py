@@ -14,7 +14,7 @@ import torch
 from diffusers.loaders import single_file_utils
 from safetensors import safe_open
 
-from kubetuner.diffusion import load, single_file, tensors
+from kubetuner.diffusion import layout, load, single_file, tensors
 from kubetuner.diffusion.load import ModelSource
 from kubetuner.diffusion.tensors import Entry
 from kubetuner.errors import DataError
@@ -61,12 +61,12 @@ def write_folder(folder: Path, source: ModelSource, state: State, *, prediction_
         scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    _write_json(folder / "model_index.json", load.read_json(source.folder("unet").parent / "model_index.json"))
+    _write_json(folder / "model_index.json", layout.read_json(source.folder("unet").parent / "model_index.json"))
 
 
 def unet_config(source: ModelSource) -> dict[str, Any]:
     """The U-Net's config.json."""
-    return load.read_json(source.folder("unet") / "config.json")
+    return layout.read_json(source.folder("unet") / "config.json")
 
 
 def _base_part(source: ModelSource, part: str) -> list[Entry]:
@@ -81,7 +81,7 @@ def _base_part(source: ModelSource, part: str) -> list[Entry]:
         if found or part != "vae":
             return found
         return [single_file.renamed(row, outer + row.name) for row in rows]  # an autoencoder by itself carries no prefix
-    return single_file.convert(part, _diffusers_part(source, part), load.read_json(source.folder(part) / "config.json"))
+    return single_file.convert(part, _diffusers_part(source, part), layout.read_json(source.folder(part) / "config.json"))
 
 
 def _diffusers_part(source: ModelSource, part: str) -> list[Entry]:
@@ -124,7 +124,7 @@ def _read_back(path: Path, part: str, source: ModelSource) -> dict[str, torch.Te
     if part == "unet":
         found = single_file_utils.convert_ldm_unet_checkpoint(held, unet_config(source))
     elif part == "vae":
-        found = single_file_utils.convert_ldm_vae_checkpoint(held, load.read_json(source.folder("vae") / "config.json"))
+        found = single_file_utils.convert_ldm_vae_checkpoint(held, layout.read_json(source.folder("vae") / "config.json"))
     elif part == "text_encoder":
         found = single_file_utils.convert_ldm_clip_checkpoint(held)
     else:

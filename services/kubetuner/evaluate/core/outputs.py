@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from kubetuner.artifacts import manifest as manifests
 from kubetuner.artifacts.objects import ArtifactRef, Json
 from kubetuner.artifacts.report import Report
 from kubetuner.diffusion import lora_header, tensors
-from kubetuner.diffusion.load import open_model
+from kubetuner.diffusion.load import load_unet, open_model
 from kubetuner.diffusion.lora_header import Training
-from kubetuner.errors import KubeTunerError
+from kubetuner.diffusion.precision import choose_device, choose_dtype
+from kubetuner.errors import InputError, KubeTunerError
 from kubetuner.evaluate.core import document, export, full, page, settings, weights
 from kubetuner.spec.resolve import to_yaml
 from kubetuner.storage import ObjectStore
@@ -42,10 +44,7 @@ def write_outputs(
     state = weights.read_state(store, training, training["final"])
     header = _training(store, training, found, run)
     (out / "report" / "images").mkdir(parents=True, exist_ok=True)
-    if training["weights"] == "adapter":
-        _write_lora(out, found, training, state, header)
-    else:
-        _write_full(out, found, state, header, run, base or Path.cwd())
+    _write_exports(out, found, training, state, header, run, base)
     for shot in found.document["images"]:
         for name in (shot["base"], shot["tuned"]):
             _write(out / "report" / name, found.image(name))
@@ -53,6 +52,41 @@ def write_outputs(
     _write(out / "report" / "index.html", page.render(found, run).encode("utf-8"))
     _write(out / "run.resolved.yaml", to_yaml(run).encode("utf-8"))
     _write(out / "result.json", _json(result))
+
+
+def write_step(
+    store: ObjectStore, report_ref: ArtifactRef, run: TrainingRun, step: int, out: Path, *, base: Path | None = None, device: str = "auto"
+) -> None:
+    """Write the exports of a kept step other than the last, verified like the last one's. Raises InputError where it was not kept."""
+    found = report.read(store, report_ref)
+    training = objects.load(store, found.checkpoint)
+    kept = [row for row in training["steps"] if row["step"] <= step]
+    if not kept or kept[-1]["step"] != step:
+        raise InputError(f"--step: step {step} was not kept; kept are {', '.join(str(row['step']) for row in training['steps'])}")
+    training = {**training, "steps": kept, "final": kept[-1]["fingerprint"]}
+    state = weights.read_state(store, training, training["final"])
+    digests = _verified(run, training, state, base or Path.cwd(), choose_device(device))
+    found = replace(found, index={**found.index, "exports": digests})
+    out.mkdir(parents=True, exist_ok=True)
+    _write_exports(out, found, training, state, _training(store, training, found, run), run, base)
+
+
+def _verified(run: TrainingRun, training: Json, state: Mapping[str, torch.Tensor], base: Path, device: torch.device) -> dict[str, str]:
+    source = open_model(run.spec.model, base=base)
+    if training["weights"] == "unet":
+        return full.verify(source, state)
+    unet = load_unet(source, dtype=choose_dtype(run.spec.train.mixed_precision, device), device=device)
+    weights.wear(unet, training, state)
+    return export.verify_lora(unet, training, state)
+
+
+def _write_exports(
+    out: Path, found: Report, training: Json, state: Mapping[str, torch.Tensor], header: Training, run: TrainingRun, base: Path | None
+) -> None:
+    if training["weights"] == "adapter":
+        _write_lora(out, found, training, state, header)
+    else:
+        _write_full(out, found, state, header, run, base or Path.cwd())
 
 
 def _write_lora(out: Path, found: Report, training: Json, state: Mapping[str, torch.Tensor], header: Training) -> None:

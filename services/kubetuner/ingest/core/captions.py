@@ -12,7 +12,6 @@ from kubetuner.errors import SpecError
 from kubetuner.ingest.core import sources
 from kubetuner.ingest.core.sources import Source
 
-_MAX_BYTES: Final = 1 << 20
 _REGEX_SIGNS: Final = frozenset("\\^$*+?[](){}|")
 _UNESCAPED_SLASH: Final = re.compile(r"(?<!\\)/")
 _MARKS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -58,8 +57,8 @@ def from_name(key: str) -> Captions:
 
 def from_text(content: bytes, *, name: str, split: bool) -> Captions:
     """Captions in a text file: one a line that is not empty, or with `split` off the whole as one."""
-    if len(content) > _MAX_BYTES:
-        return Captions(reason="caption_unreadable", detail=f"{name} is {len(content)} bytes long; a caption file has at most {_MAX_BYTES}")
+    if len(content) > sources.MAX_CAPTION_BYTES:  # it has grown since it was listed
+        return _too_long(name, len(content))
     mark, encoding = next(((mark, encoding) for mark, encoding in _MARKS if content.startswith(mark)), (b"", "utf-8"))
     try:
         text = content[len(mark) :].decode(encoding)
@@ -90,12 +89,20 @@ def compile_filters(rules: Sequence[str], path: str) -> list[Filter]:
 def _from_file(source: Source, key: str) -> Captions:
     text_key = stem(key) + sources.CAPTION_ENDING
     name = "its .txt file"
-    if text_key not in source.texts:
-        return Captions(reason="caption_missing", detail="there is no .txt file of its name; write one, or choose another captionStrategy")
+    if (size := source.oversized.get(text_key)) is not None:
+        return _too_long(name, size)
     content = sources.read(source, text_key)
-    if isinstance(content, str):
-        return Captions(reason="caption_unreadable", detail=f"{name} cannot be read ({content})")
-    return from_text(content, name=name, split=not source.dataset.disable_multiline_split)
+    if isinstance(content, bytes):
+        return from_text(content, name=name, split=not source.dataset.disable_multiline_split)
+    if source.store.head(text_key) is None:
+        detail = "there is no .txt file of its name; write one, or choose another captionStrategy"
+        return Captions(reason="caption_missing", detail=detail)
+    return Captions(reason="caption_unreadable", detail=f"{name} cannot be read ({content}); give the right to read it")
+
+
+def _too_long(name: str, size: int) -> Captions:
+    detail = f"{name} is {size} bytes long, at most {sources.MAX_CAPTION_BYTES} are read; keep the caption in it alone"
+    return Captions(reason="caption_unreadable", detail=detail)
 
 
 def _compile(rule: str, path: str) -> Filter:

@@ -63,15 +63,15 @@ def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
     for source in found:
         if source.dataset.crop_style == "face":
             faces.require(f"{source.path}.cropStyle")
-    ctx.progress.start("ingest", "images", sum(len(source.keys) for source in found))
+    ctx.progress.start("ingest", "images", sum(len(source.paths) for source in found))
     batches: list[pa.RecordBatch] = []
     fresh = _Fresh(ctx)
     with ThreadPoolExecutor(_threads(), thread_name_prefix="ingest") as pool:
         try:
             for number, source in enumerate(found):
                 one = partial(_look_at, source, known, filters[number], ctx)
-                for start in range(0, len(source.keys), _CHUNK):
-                    pictures = [fresh.note(picture) for picture in pool.map(one, source.keys[start : start + _CHUNK])]
+                for keys in source.batches(_CHUNK):
+                    pictures = [fresh.note(picture) for picture in pool.map(one, keys)]
                     batches.append(_batch(number, pictures))
                     ctx.check()
         finally:  # what was decoded before an interruption is kept too

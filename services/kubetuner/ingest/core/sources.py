@@ -1,21 +1,30 @@
-"""What lies in a dataset's source: keys of pictures and of caption files, and a count of everything else. Sources are only read."""
+"""What lies in a dataset's source: keys of pictures, and a count of everything else. Sources are only read.
+
+Of a picture nothing is held but its key, in a column of text: a dataset may have more pictures than Python can hold objects.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from kubetuner.artifacts.manifest import encode_path
+import pyarrow as pa
+
+from kubetuner.artifacts.manifest import decode_path, encode_path
 from kubetuner.diffusion import pixels
 from kubetuner.errors import ArtifactError
 from kubetuner.storage import ObjectStore, open_store
 from kubetuner.v1alpha1.training_run_pb2 import Dataset, TrainingRunSpec
 
-_LONGEST_ENDING: Final = 12
 CAPTION_ENDING: Final = ".txt"
+MAX_CAPTION_BYTES: Final = 1 << 20
+"""Longest caption file that is read, 1 MiB."""
+_LONGEST_ENDING: Final = 12
+_CHUNK: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +35,10 @@ class Source:
     """Its index in spec.datasets, for errors."""
     dataset: Dataset
     store: ObjectStore
-    keys: list[str]
-    """Keys of the pictures, sorted."""
+    paths: pa.ChunkedArray
+    """Keys of the pictures, sorted, as `encode_path` writes them."""
     oversized: Mapping[str, int]
-    """Bytes of those pictures that are too long to be read."""
-    texts: frozenset[str]
-    """Keys of caption files; empty where captions come from elsewhere."""
+    """Bytes of those pictures and caption files that are too long to be read."""
     others: Counter[str]
     """Files that are neither, by the ending of their names."""
 
@@ -39,6 +46,11 @@ class Source:
     def path(self) -> str:
         """Place of the dataset in the spec."""
         return f"spec.datasets[{self.position}]"
+
+    def batches(self, size: int) -> Iterator[list[str]]:
+        """Keys of the pictures, `size` at a time."""
+        for start in range(0, len(self.paths), size):
+            yield [decode_path(path) for path in self.paths.slice(start, size).to_pylist()]
 
 
 def list_all(spec: TrainingRunSpec, base: Path) -> list[Source]:
@@ -59,21 +71,30 @@ def _list(position: int, dataset: Dataset, base: Path) -> Source:
     store = open_store(dataset.source.uri, path=f"spec.datasets[{position}].source.uri", base=base, create=False)
     endings = pixels.extensions()
     with_texts = dataset.caption_strategy == "textfile"
-    keys: list[str] = []
     oversized: dict[str, int] = {}
-    texts: set[str] = set()
     others: Counter[str] = Counter()
-    for info in store.list():
-        ending = _ending(info.key)
-        if ending in endings:
-            keys.append(info.key)
-            if info.size > pixels.MAX_BYTES:
+
+    def pictures() -> Iterator[str]:
+        for info in store.list():
+            ending = _ending(info.key)
+            is_text = with_texts and info.key.endswith(CAPTION_ENDING)
+            if ending in endings:
+                yield encode_path(info.key)
+            elif not is_text:
+                others[encode_path(ending)] += 1
+                continue
+            if info.size > (MAX_CAPTION_BYTES if is_text else pixels.MAX_BYTES):
                 oversized[info.key] = info.size
-        elif with_texts and info.key.endswith(CAPTION_ENDING):
-            texts.add(info.key)
-        else:
-            others[encode_path(ending)] += 1
-    return Source(position=position, dataset=dataset, store=store, keys=keys, oversized=oversized, texts=frozenset(texts), others=others)
+
+    paths = _column(pictures())
+    return Source(position=position, dataset=dataset, store=store, paths=paths, oversized=oversized, others=others)
+
+
+def _column(values: Iterable[str]) -> pa.ChunkedArray:
+    left, chunks = iter(values), []
+    while chunk := list(islice(left, _CHUNK)):
+        chunks.append(pa.array(chunk, pa.string()))
+    return pa.chunked_array(chunks, pa.string())
 
 
 def _ending(key: str) -> str:

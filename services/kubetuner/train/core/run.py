@@ -12,12 +12,14 @@ from diffusers import UNet2DConditionModel
 
 from kubetuner.artifacts import cache, checkpoint, objects
 from kubetuner.artifacts import manifest as manifests
+from kubetuner.artifacts.checkpoint import Rotation
 from kubetuner.artifacts.objects import ArtifactRef, Json, fingerprint
 from kubetuner.context import StageContext
-from kubetuner.diffusion.load import ModelSource, load_scheduler_config, load_unet, open_model
+from kubetuner.diffusion.load import ModelSource, load_scheduler_config, load_unet, open_model, require_finite
 from kubetuner.diffusion.noise import NoiseSchedule
 from kubetuner.diffusion.objective import Objective
 from kubetuner.diffusion.precision import choose_device, choose_dtype, cost, dtype_name
+from kubetuner.errors import TrainingError
 from kubetuner.spec.keyed import keyed
 from kubetuner.train.core import plan, schedules, sources, trainable
 from kubetuner.train.core.average import Average
@@ -91,6 +93,7 @@ def _train(
         state.restore(ctx.store, saved[-1])
         begin = saved[-1].step
     compute.wait()
+    rotation = Rotation(every=spec.train.checkpoint.every_steps, last=steps, keep=spec.train.checkpoint.keep)
     ctx.progress.start("train", "steps", steps, begin)
     if idle := spec.train.gradient_accumulation_steps % compute.ranks:
         ctx.progress.note(
@@ -115,15 +118,21 @@ def _train(
         objective=Objective.of(spec.train.loss, schedule),
         rate=schedules.learning_rate(spec.train.schedule, spec.train.optimizer, steps),
         steps_per_epoch=order.steps_per_epoch(spec.train.gradient_accumulation_steps),
-        writer=Writer(ctx.store, training, spec.train.checkpoint.keep),
+        writer=Writer(ctx.store, training, rotation),
         ctx=ctx,
         pictures_of=lambda step: plan.pictures(manifest, order.step(step, spec.train.gradient_accumulation_steps)),
     )
     samples = supplies.samples(spec, manifest, schedule.num_timesteps)
     accumulation = spec.train.gradient_accumulation_steps
     with Feed(order, samples, accumulation=accumulation, steps=range(begin, steps), rank=compute.rank, ranks=compute.ranks) as feed:
-        loop.run(feed, steps)
+        try:
+            loop.run(feed, steps)
+        except TrainingError:
+            require_finite(setting.model, "unet")  # a damaged model is cured otherwise than a learning rate
+            raise
     supplies.flush()
+    if compute.rank == 0:  # again, for a run that was killed between its last state and this
+        checkpoint.rotate(ctx.store, training, rotation)
     return state.history, trained.kind
 
 

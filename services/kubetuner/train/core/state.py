@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 
 from kubetuner.artifacts import checkpoint, objects
-from kubetuner.artifacts.checkpoint import Saved
+from kubetuner.artifacts.checkpoint import Rotation, Saved
 from kubetuner.artifacts.objects import Json
 from kubetuner.storage import ObjectStore
 from kubetuner.train.core.average import Average
@@ -53,8 +53,8 @@ class State:
 class Writer:
     """Writes states one after the other off the step's path; a failure is raised at the next call."""
 
-    def __init__(self, store: ObjectStore, training: str, keep: int) -> None:
-        self._store, self._training, self._keep = store, training, keep
+    def __init__(self, store: ObjectStore, training: str, rotation: Rotation) -> None:
+        self._store, self._training, self._rotation = store, training, rotation
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -79,7 +79,7 @@ class Writer:
             data = {f"{name}.safetensors": save(tensors) for name, tensors in files.items()}
             data["history.json"] = objects.canonical(history)
             checkpoint.save(self._store, self._training, step, index, data)
-            checkpoint.rotate(self._store, self._training, self._keep)
+            checkpoint.rotate(self._store, self._training, self._rotation)
         except BaseException as error:  # noqa: BLE001 (whatever it is, it is the loop's to raise)
             self._error = error
 
