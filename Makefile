@@ -9,6 +9,7 @@ MATERIALS := build/materials
 QUICKSTART := build/quickstart
 RUN := examples/quickstart.yaml
 PYTEST_ARGS :=
+ARGS :=
 
 ##@ Use
 help: ## Show this list
@@ -32,6 +33,9 @@ check: .venv/ready ## Check style, types, layers, schema and generated files
 	$(BIN)/python -m tools.generate --check
 	$(BIN)/python -m pytest --quiet tests/repository
 
+bench: $(QUICKSTART)/ready ## Measure against bare loops: a table, and build/bench.json; ARGS="--only step --pairs 3", ARGS=--help
+	$(BIN)/python -m benchmarks --material $(QUICKSTART) $(ARGS)
+
 generate: .venv/ready ## Make stubs, CRD and field reference from proto/ again
 	$(BIN)/python -m tools.generate
 
@@ -51,7 +55,7 @@ clean: ## Remove the environment, the quickstart and all caches
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache services/kubetuner.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help quickstart test check generate format lock clean
+.PHONY: help quickstart test check bench generate format lock clean
 
 .venv/ready: requirements.lock pyproject.toml tools/make_environment.sh
 	@echo "Installing what requirements.lock names into .venv (the first time takes a few minutes)"

@@ -18,14 +18,14 @@ from benchmarks.material import Bench, full_model
 from benchmarks.rows import ROWS
 from kubetuner.cli import malloc
 
-_ON_GPU_OR_NAMED = ("unet",)
+_WHERE = {"unet": "cuda", "threads": "cpu"}  # rows that run on another device only when they are named
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the options choose; returns the exit code, which no figure changes."""
     options = parser().parse_args(arguments)
     out: Path = options.out
-    chosen = options.only or [name for name in ROWS if options.device != "cpu" or name not in _ON_GPU_OR_NAMED]
+    chosen = options.only or [name for name in ROWS if _WHERE.get(name, options.device) == options.device]
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     malloc.keep_freed_memory(options.device)  # as `kubetuner run` does; for ours and for the bare ones
     bench = bench_of(options)

@@ -82,6 +82,22 @@ class Training:
         return loss.detach()
 
 
+def noise(training: Training, count: int, side: int) -> Tensors:
+    """A batch of noise of the shapes that the U-Net takes for pictures of side x side."""
+    config, device = training.unet.config, training.settings.device
+    generator = torch.Generator().manual_seed(0)
+    pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    batch = {
+        "clean": torch.randn(count, 4, side // 8, side // 8, generator=generator),
+        "noise": torch.randn(count, 4, side // 8, side // 8, generator=generator),
+        "timesteps": torch.randint(0, 1000, (count,), generator=generator),
+        "hidden": torch.randn(count, 77, config.cross_attention_dim, generator=generator),
+        "pooled": torch.randn(count, pooled, generator=generator),
+        "time_ids": torch.tensor([[side, side, 0, 0, side, side]] * count, dtype=torch.float32),
+    }
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
 def loop(training: Training, batches: Sequence[Tensors], *, warm: int) -> tuple[float, list[float]]:
     """Seconds of all steps after the first `warm`, and the losses of all."""
     losses = []

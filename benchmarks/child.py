@@ -69,6 +69,26 @@ def bare_train(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"peak": peak_bytes()}
 
 
+def bare_steps(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A bare loop over one batch of noise: median seconds of a step, of the second half of all."""
+    import statistics
+
+    import torch
+
+    from benchmarks import bare
+    from kubetuner.cli import malloc
+
+    malloc.keep_freed_memory("cpu")
+    training = bare.Training(Path(arguments["model"]), bare.Settings(device=torch.device("cpu")))
+    batch = bare.noise(training, arguments["batch"], arguments["side"])
+    times = []
+    for _ in range(arguments["steps"]):
+        begin = time.perf_counter()
+        training.step(batch)
+        times.append(time.perf_counter() - begin)
+    return {"seconds": statistics.median(times[len(times) // 2 :])}
+
+
 def bare_start(arguments: dict[str, Any]) -> dict[str, Any]:
     """What no training can do without: import torch, the U-Net's class and PEFT, load the U-Net. When each was done, by time.time."""
     import torch
@@ -94,7 +114,7 @@ def main() -> None:
     """Run one work on the cores that it may have."""
     work, arguments = sys.argv[1], json.loads(sys.argv[2])
     os.sched_setaffinity(0, arguments["cores"])
-    works = {"ingest": ingest, "train": train, "bare-train": bare_train, "bare-start": bare_start, "start": start}
+    works = {"ingest": ingest, "train": train, "bare-train": bare_train, "bare-start": bare_start, "bare-steps": bare_steps, "start": start}
     print(json.dumps(works[work](arguments)), flush=True)
 
 

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -84,22 +84,30 @@ def watched(owner: Any, name: str) -> Iterator[list[Span]]:
         setattr(owner, name, original)
 
 
-def child(work: str, arguments: dict[str, Any], *, cores: int = 0) -> dict[str, Any]:
+def child(work: str, arguments: dict[str, Any], *, cores: int = 0, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run a function of benchmarks/child.py in a process of its own, on so many cores (0: all); gives what it says.
 
     Its account gets `started`, by time.time, when the process was asked for.
     """
+    return children(work, arguments, 1, cores=cores, variables=variables)[0]
+
+
+def children(
+    work: str, arguments: dict[str, Any], count: int, *, cores: int = 0, variables: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """`child`, so many at a time."""
     started = time.time()
     allowed = sorted(os.sched_getaffinity(0))[: cores or None]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.child", work, json.dumps({"cores": allowed, **arguments}, default=str)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env=environment(),
-    )
-    account: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {"started": started, **account}
+    command = [sys.executable, "-m", "benchmarks.child", work, json.dumps({"cores": allowed, **arguments}, default=str)]
+    surroundings = {**environment(), **(variables or {})}
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) for _ in range(count)]
+    accounts = []
+    for process in processes:
+        said, _ = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"benchmarks.child {work} ended with {process.returncode}")
+        accounts.append({"started": started, **json.loads(said.splitlines()[-1])})
+    return accounts
 
 
 def environment() -> dict[str, str]:

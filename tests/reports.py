@@ -55,7 +55,7 @@ def a_report(*, prompts: tuple[str, ...] = ("a photograph of a camera", "the red
     checkpoint = ArtifactRef(noun="checkpoint", fingerprint="c")
     pictures = {row[which]: _picture(row["width"], row["height"], which) for row in images for which in ("base", "tuned")}
     ref = report.reference(checkpoint, {}, {})
-    report.commit(store, ref, checkpoint=checkpoint, exports={"lora.safetensors": DIGEST * 2}, document=content, images=pictures)
+    report.commit(store, ref, checkpoint=checkpoint, parts=[], exports={"lora.safetensors": DIGEST * 2}, document=content, images=pictures)
     return report.read(store, ref)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.figures import Figure
 from benchmarks.material import Bench
-from benchmarks.rows import checkpoint, ingest, memory, pipeline, second, start, step, text, unet, vae
+from benchmarks.rows import checkpoint, ingest, memory, pipeline, second, start, step, text, threads, unet, vae
 
 ROWS: Final[dict[str, Callable[[Bench], Sequence[Figure]]]] = {
     "step": step.measure,
@@ -19,5 +19,6 @@ ROWS: Final[dict[str, Callable[[Bench], Sequence[Figure]]]] = {
     "memory": memory.measure,
     "checkpoint": checkpoint.measure,
     "pipeline": pipeline.measure,
+    "threads": threads.measure,
     "unet": unet.measure,
 }

@@ -7,11 +7,13 @@ The generator is Philox (Salmon et al. 2011), keyed by a hash of the name. No to
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 _SEPARATOR: Final = "\x1f"
+_WORD: Final = 2**64 - 1
 
 
 def key(seed: int, purpose: str, *names: int | str) -> int:
@@ -30,16 +32,25 @@ def permute(index: int, size: int, seed: int, *names: int | str) -> int:
 
     A balanced Feistel network over the next even power of two, walked until it lands inside (Black and Rogaway 2002).
     """
-    return int(permute_many(np.array([index]), size, seed, *names)[0])
+    assert 0 <= index < size
+    half = _half(size)
+    mask = (1 << half) - 1
+    rounds = _rounds(seed, *names)
+    while True:
+        left, right = index >> half, index & mask
+        for salt in rounds:
+            left, right = right, left ^ (_mix_one((right + salt) & _WORD) & mask)
+        index = (left << half) | right
+        if index < size:
+            return index
 
 
 def permute_many(index: np.ndarray, size: int, seed: int, *names: int | str) -> np.ndarray:
     """`permute` for an array of indices."""
     assert size > 0
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
-    mask = np.uint64((1 << half) - 1)
-    shift = np.uint64(half)
-    rounds = generator(seed, "permutation", *names).integers(0, 2**64, size=6, dtype=np.uint64)
+    half = _half(size)
+    mask, shift = np.uint64((1 << half) - 1), np.uint64(half)
+    rounds = np.array(_rounds(seed, *names), np.uint64)
     value = index.astype(np.uint64)
     pending = np.ones(value.shape, dtype=bool)
     while pending.any():
@@ -49,6 +60,23 @@ def permute_many(index: np.ndarray, size: int, seed: int, *names: int | str) -> 
         value[pending] = (left << shift) | right
         pending = value >= np.uint64(size)
     return value.astype(np.int64)
+
+
+def _half(size: int) -> int:
+    """Bits of each half of the Feistel network over range(size)."""
+    return max(1, ((size - 1).bit_length() + 1) // 2)
+
+
+@lru_cache(maxsize=256, typed=True)  # a permutation is asked for index by index, and its rounds cost more than all else of it
+def _rounds(seed: int, *names: int | str) -> tuple[int, ...]:
+    return tuple(generator(seed, "permutation", *names).integers(0, 2**64, size=6, dtype=np.uint64).tolist())
+
+
+def _mix_one(value: int) -> int:
+    """`_mix` of one number."""
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _WORD
+    return value ^ (value >> 31)
 
 
 def _mix(value: np.ndarray) -> np.ndarray:

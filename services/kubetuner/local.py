@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from kubetuner.artifacts import objects
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.context import StageContext
 from kubetuner.diffusion import layout
+from kubetuner.errors import InputError
 from kubetuner.flow import STAGES, Run, Stage
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 
@@ -37,6 +39,7 @@ class _Made:
 
 def run(run: TrainingRun, out: Path, ctx: StageContext) -> Outcome:
     """All stages in order, each on the artifact before it, then the files of `out`."""
+    _check_out(out)
     made = _make(run, ctx)
     report = made.artifacts["report"]
     result = _result(run, made, ctx)
@@ -48,10 +51,24 @@ def run(run: TrainingRun, out: Path, ctx: StageContext) -> Outcome:
 
 def export(run: TrainingRun, step: int, out: Path, ctx: StageContext) -> None:
     """The exports of another kept step of a run, which is finished first where it is not."""
+    _check_out(out)
     made = _make(run, ctx)
     from kubetuner.evaluate.core.outputs import write_step
 
     write_step(ctx.store, made.artifacts["report"], run, step, out, base=ctx.base, device=ctx.device)
+
+
+def _check_out(out: Path) -> None:
+    """Raise InputError where the results cannot be written: hours of work should not end at a wrong name."""
+    if "\0" in str(out):
+        raise InputError(f"--out: {str(out)!r} is no name of a folder; give another")
+    place = out.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"--out: {place} is no folder; give another, or move it away")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"--out: {place} cannot be written to; give another folder, or the right to write there")
 
 
 def _make(run: TrainingRun, ctx: StageContext) -> _Made:

@@ -99,9 +99,7 @@ def nothing(place: Place) -> None:
         (nothing, {"embed.vae.precision": "bf16"}, (0, PICTURES)),
     ],
 )
-def test_only_what_changed_is_encoded_again(
-    filled: Place, deed: Callable[[Place], None], changes: dict, expected: tuple[int, int]
-) -> None:
+def test_only_what_changed_is_encoded_again(filled: Place, deed: Callable[[Place], None], changes: dict, expected: tuple[int, int]) -> None:
     deed(filled)
     assert encoded(filled, changes) == expected
 

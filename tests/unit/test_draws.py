@@ -35,3 +35,9 @@ def test_a_permutation_moves_places_about() -> None:
     places = draws.permute_many(np.arange(10_000), 10_000, 1, "order")
     assert abs(np.corrcoef(places, np.arange(10_000))[0, 1]) < 0.05
     assert (places == np.arange(10_000)).sum() < 10
+
+
+@given(size=st.integers(1, 3000), seed=st.integers(0, 2**31), data=st.data())
+def test_a_permutation_is_the_same_one_by_one(size: int, seed: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, size - 1))
+    assert draws.permute(index, size, seed, "order", 3) == draws.permute_many(np.array([index]), size, seed, "order", 3)[0]

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kubetuner.errors import ArtifactError, KubeTunerError
 from kubetuner.storage import ObjectStore
@@ -36,7 +36,7 @@ class Claims:
     host: str = field(default_factory=socket.gethostname)
     dead_after_seconds: float = 10.0
     """How long a beat may stay as it is before its owner counts as dead."""
-    _seen: dict[str, tuple[Any, float]] = field(default_factory=dict)
+    _seen: dict[str, tuple[bytes, float]] = field(default_factory=dict)
     _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @contextmanager
@@ -59,18 +59,26 @@ class Claims:
     def _is_dead(self, key: str) -> bool:
         asked = time.monotonic()
         try:
-            claim = json.loads(self.store.get(key))
-        except (ArtifactError, ValueError):  # gone meanwhile, or of another version: put decides
+            claim = self.store.get(key)
+        except ArtifactError:  # gone meanwhile: put decides
             return False
-        if claim["host"] == self.host and _start_of(claim["process"]) != claim["started"]:
+        if self._has_ended(claim):
             return True
         beat, since = self._seen.get(key, (None, 0.0))
         now = time.monotonic()
         store_was_away = now - asked > _OUTAGE_SECONDS  # for its owner too, who could not beat meanwhile
-        if beat != (claim["owner"], claim["beat"]) or store_was_away:
-            self._seen[key] = ((claim["owner"], claim["beat"]), now)
+        if beat != claim or store_was_away:
+            self._seen[key] = (claim, now)
             return False
         return now - since > self.dead_after_seconds
+
+    def _has_ended(self, claim: bytes) -> bool:
+        """Whether its owner was a process of this machine that is no more. What cannot be read is of another version, or damaged."""
+        try:
+            content = json.loads(claim)
+            return bool(content["host"] == self.host and _start_of(content["process"]) != content["started"])
+        except (ValueError, LookupError, TypeError):
+            return False
 
     def _keep(self, key: str, ended: threading.Event) -> None:
         beat = 0

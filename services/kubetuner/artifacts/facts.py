@@ -111,6 +111,16 @@ def load(store: ObjectStore) -> Facts:
     return Facts(pa.concat_tables(tables))
 
 
+def digests(store: ObjectStore, ref: ArtifactRef) -> list[bytes]:
+    """Digests of the files that a shard tells of; none where it is of another format and so never read."""
+    index = objects.load(store, ref)
+    if index["format"] != FORMAT:
+        return []
+    data = objects.read(store, ref, index, _OBJECT)
+    found: list[bytes] = pq.read_table(pa.BufferReader(data), columns=["sha256"])["sha256"].to_pylist()
+    return found
+
+
 def write(store: ObjectStore, facts: Mapping[bytes, Fact]) -> None:
     """Keep facts by the files' digests in one new shard; none makes no shard."""
     if not facts:

@@ -92,6 +92,10 @@ class Pool:
         """Fingerprints of the shards that hold the keys, sorted."""
         return sorted({self._places[key].shard.fingerprint for key in keys})
 
+    def holding(self, keys: Iterable[str]) -> list[ArtifactRef]:
+        """The shards that hold those of the keys which are here, each once."""
+        return list(dict.fromkeys(self._places[key].shard for key in keys if key in self._places))
+
     def write(self, items: Mapping[str, Item]) -> None:
         """Keep items in one new shard."""
         keys = sorted(items)

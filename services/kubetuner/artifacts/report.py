@@ -8,7 +8,7 @@ report/<fingerprint>/images/*.png     base and tuned images
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -47,11 +47,21 @@ class Report:
 
 
 def commit(
-    store: ObjectStore, ref: ArtifactRef, *, checkpoint: ArtifactRef, exports: Json, document: Json, images: Mapping[str, bytes]
+    store: ObjectStore,
+    ref: ArtifactRef,
+    *,
+    checkpoint: ArtifactRef,
+    parts: Iterable[ArtifactRef],
+    exports: Json,
+    document: Json,
+    images: Mapping[str, bytes],
 ) -> ArtifactRef:
-    """Finish a report. `exports` holds the digest of each verified file's tensors."""
+    """Finish a report. `parts` are the images, losses and texts that it was put together from, shared with other reports; `exports`
+    holds the digest of each verified file's tensors."""
     source = {"noun": checkpoint.noun, "fingerprint": checkpoint.fingerprint}
-    index = {"format": _FORMAT, "source": source, "exports": exports}
+    named = sorted({(part.noun, part.fingerprint) for part in parts})
+    rows = [{"noun": noun, "fingerprint": name} for noun, name in named]
+    index = {"format": _FORMAT, "source": source, "parts": rows, "exports": exports}
     return objects.commit(store, ref, index, {_DOCUMENT: objects.canonical(document), **images})
 
 

@@ -5,6 +5,7 @@
     kubetuner inspect FILE      what the data would give, before a GPU is taken
     kubetuner validate FILE     check a run's fields
     kubetuner import CONFIG     turn a SimpleTuner set-up into a run
+    kubetuner store VERB        what lies in a store, and what nothing needs any more
 
 Exit codes: 0 done, 1 failed, 2 the input is wrong, 130 or 143 interrupted with the state saved.
 """
@@ -19,6 +20,7 @@ from kubetuner import __version__
 from kubetuner.errors import InputError, Interrupted, KubeTunerError
 
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
+NOUNS = ("report", "checkpoint", "cache", "manifest", "latents", "texts", "facts", "images", "losses")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
         sys.stderr.close()
         return FAILED
+    except OSError as error:  # a refusal of the system where nobody knows a better cure
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; free the place, or give the right to it", FAILED)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,7 +80,32 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("backend", metavar="BACKEND", nargs="?", help="its multidatabackend.json (default: the one that CONFIG names)")
     imported.add_argument("-o", "--output", metavar="FILE", required=True, help="the TrainingRun to write; - for stdout")
     imported.add_argument("--json", action="store_true", help="which keys were carried and which not, as JSON")
+    _store(_verb(verbs, "store", "what lies in a store, what it belongs to, and what nothing needs any more"))
     return whole
+
+
+def _store(store: argparse.ArgumentParser) -> None:
+    verbs = store.add_subparsers(dest="store_verb", required=True, metavar="VERB")
+    ls = _verb(verbs, "ls", "artifacts with size, age and what they belong to")
+    ls.add_argument("noun", nargs="?", choices=NOUNS, metavar="NOUN", help=f"only these, each in a line: {', '.join(NOUNS)}")
+    show = _verb(verbs, "show", "an artifact: its index, its objects, what it refers to and what refers to it")
+    show.add_argument("ref", metavar="REF", help="noun/fingerprint; the beginning of a fingerprint will do")
+    rm = _verb(verbs, "rm", "remove artifacts; one that others refer to is refused")
+    rm.add_argument("refs", nargs="+", metavar="REF", help="noun/fingerprint; a finished training goes with its states")
+    rm.add_argument("--force", action="store_true", help="also where others refer to it: they are then made again when they are needed")
+    gc = _verb(verbs, "gc", "remove what nothing refers to: halves that killed runs left, superseded states, shards that no cache names")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    gc.add_argument("--caches", action="store_true", help="also caches and manifests that no training refers to")
+    gc.add_argument(
+        "--min-age-hours",
+        type=float,
+        default=24.0,
+        metavar="H",
+        help="leave alone what is younger: its run may be on its way (default: 24)",
+    )
+    for verb in (ls, show, rm, gc):
+        _address(verb)
+        verb.add_argument("--json", action="store_true", help="the same for programs")
 
 
 def _verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
@@ -95,10 +124,14 @@ def _file(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _place(verb: argparse.ArgumentParser) -> None:
+def _address(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--store", default=".kubetuner", metavar="URI", help="object store: a folder or s3://bucket/prefix (default: %(default)s)"
     )
+
+
+def _place(verb: argparse.ArgumentParser) -> None:
+    _address(verb)
     verb.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)")
 
 

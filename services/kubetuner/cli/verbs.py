@@ -56,7 +56,8 @@ def _context(options: Namespace, stopped: threading.Event) -> Iterator[StageCont
     from kubetuner.context import StageContext
     from kubetuner.storage import open_store
 
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice is about packages that a run does not use
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # their advice is about packages and options that a run does not use
+        os.environ.setdefault(name, "error")
     malloc.keep_freed_memory(options.device)
     with progress.choose(plain=options.json) as shown:
         yield StageContext(
@@ -119,6 +120,13 @@ def import_(options: Namespace, _: threading.Event) -> int:
         for key, reason in imported.not_carried:
             print(f"kubetuner: not carried: {key}: {reason}", file=sys.stderr)
     return DONE
+
+
+def store_(options: Namespace, _: threading.Event) -> int:
+    """`kubetuner store`."""
+    from kubetuner.cli import store
+
+    return store.run(options)
 
 
 def _resolved(options: Namespace) -> TrainingRun:

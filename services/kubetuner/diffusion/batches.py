@@ -11,6 +11,11 @@ from typing import Final
 REMAINDERS: Final = ("keep", "fill", "drop")
 """What becomes of the last samples of a group that do not fill a batch; see the schema's Train.remainder."""
 
+MAX_BATCHES: Final = 1 << 27
+"""Most batches of an epoch: their order takes about 60 bytes each in memory."""
+MAX_STEPS: Final = 100_000_000
+"""Most optimizer steps of a run, as in the schema's Train.maxSteps."""
+
 
 def group_samples(pictures: int, *, repeats: int) -> int:
     """Samples that a group gives in an epoch."""
@@ -48,3 +53,12 @@ def total_steps(steps_in_epoch: int, *, max_steps: int | None, epochs: int | Non
 def total_epochs(steps: int, *, steps_in_epoch: int) -> float:
     """Passes over the data that the steps make."""
     return steps / steps_in_epoch if steps_in_epoch else 0.0
+
+
+def too_long(batches: int, steps: int) -> tuple[str, str] | None:
+    """What is too much of a run that is too long, and the cure; None where it is not."""
+    if batches > MAX_BATCHES:
+        return f"an epoch has {batches} batches, at most {MAX_BATCHES} can be ordered", "lower repeats of the datasets, or raise batchSize"
+    if steps > MAX_STEPS:
+        return f"the run has {steps} steps, at most {MAX_STEPS} are trained", "lower epochs, or repeats of the datasets"
+    return None

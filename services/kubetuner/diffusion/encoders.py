@@ -44,13 +44,12 @@ class TextEncoder:
     def encode(self, captions: Sequence[str]) -> list[Item]:
         """One item a caption. Raises KubeTunerError that names a caption whose embedding is not finite."""
         hidden, pooled = (tensor.cpu() for tensor in text.encode(self._encoders, captions))
-        for caption, *rows in zip(captions, hidden, pooled, strict=True):
-            if not all(bool(torch.isfinite(row).all()) for row in rows):
-                for part in ("text_encoder", "text_encoder_2"):
-                    load.require_finite(self._model, part)
-                raise KubeTunerError(
-                    f"the text encoders give numbers that are not finite for the caption {caption[:80]!r}; the model is damaged"
-                )
+        for caption in _not_finite(captions, hidden, pooled):
+            for part in ("text_encoder", "text_encoder_2"):
+                load.require_finite(self._model, part)
+            raise KubeTunerError(
+                f"the text encoders give numbers that are not finite for the caption {caption[:80]!r}; the model is damaged"
+            )
         return [{"hidden": pack(row), "pooled": pack(pooled_row)} for row, pooled_row in zip(hidden, pooled, strict=True)]
 
 
@@ -78,13 +77,19 @@ class VaeEncoder:
     def encode(self, pictures: Sequence[np.ndarray], names: Sequence[str]) -> list[Item]:
         """One item a picture, all of one size, given as bytes [H, W, 3]. Raises KubeTunerError that names a picture with NaN."""
         moments = latents.encode(self._vae, np.stack(pictures)).cpu()
-        for name, row in zip(names, moments, strict=True):
-            if not bool(torch.isfinite(row).all()):
-                raise KubeTunerError(
-                    f"the autoencoder gives numbers that are not finite for {name} in {dtype_name(self._dtype)}; "
-                    "set embed.vae.precision: fp32, or leave the picture out"
-                )
+        for name in _not_finite(names, moments):
+            raise KubeTunerError(
+                f"the autoencoder gives numbers that are not finite for {name} in {dtype_name(self._dtype)}; "
+                "set embed.vae.precision: fp32, or leave the picture out"
+            )
         return [{"moments": pack(row)} for row in moments]
+
+
+def _not_finite(names: Sequence[str], *tensors: torch.Tensor) -> list[str]:
+    """Names of the rows that hold NaN or infinity; one look at the whole batch where none does."""
+    if all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        return []
+    return [name for name, *rows in zip(names, *tensors, strict=True) if not all(bool(torch.isfinite(row).all()) for row in rows)]
 
 
 def pack(tensor: torch.Tensor) -> Array:

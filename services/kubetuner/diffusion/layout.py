@@ -10,6 +10,7 @@ Faults name the field or the file, what was found there and the cure.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,16 +105,7 @@ def check_folder(root: Path, model: str, *, variant: str = "", weights: bool = T
 
 def check_single(file: Path, *, vae: bool = True) -> None:
     """Raise DataError where a file is no SDXL checkpoint; reads its header only."""
-    try:
-        with open(file, "rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            names = json.loads(opened.read(length)) if 2 <= length <= _LONGEST_HEADER else None
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); give the right to read it") from error
-    except (ValueError, RecursionError):
-        names = None
-    if not isinstance(names, dict):
-        raise DataError(f"{file}: is no whole .safetensors file; bring the model again")
+    names = _tensors(file)
     for part, prefix in SINGLE_FILE.items():
         if (part != "vae" or vae) and not any(name.startswith(prefix) for name in names):
             raise DataError(f"{file}: holds no {part} (no tensor begins with {prefix}); give a complete SDXL checkpoint")
@@ -130,12 +122,16 @@ def read_config(part: str, file: Path) -> dict[str, Any]:
 
 
 def require_weights(folder: Path, model: str, variant: str) -> None:
-    """Raise DataError where a part's folder holds no safetensors, or none of the variant."""
-    names = [file.name for file in folder.glob("*.safetensors") if file.is_file()]
-    if not names:
+    """Raise DataError where a part's folder holds no safetensors, none of the variant, or one that is cut short."""
+    files = sorted(file for file in folder.glob("*.safetensors") if file.is_file())
+    if not files:
         raise DataError(f"model {model}: {folder} holds no .safetensors weights; convert the model, pickles are not read")
-    if variant and not any(f".{variant}" in name for name in names):
-        raise DataError(f"model {model}: {folder} holds no weights of variant {variant} ({', '.join(sorted(names))}); drop model.variant")
+    wanted = [file for file in files if not variant or re.search(rf"\.{re.escape(variant)}[.-]", file.name)]
+    if not wanted:
+        names = ", ".join(file.name for file in files)
+        raise DataError(f"model {model}: {folder} holds no weights of variant {variant} ({names}); drop model.variant")
+    for file in wanted:
+        _tensors(file)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -149,6 +145,23 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DataError(f"{path}: not a JSON object; the model is damaged, bring it again")
     return document
+
+
+def _tensors(file: Path) -> list[str]:
+    """Names of a safetensors file's tensors, from its header. Raises DataError where the file is not whole."""
+    try:
+        with open(file, "rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(length)) if length <= min(size, _LONGEST_HEADER) else {}
+            end = max(row["data_offsets"][1] for name, row in header.items() if name != "__metadata__")
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); give the right to read it") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{file}: is no whole .safetensors file; bring the model again") from error
+    if size != 8 + length + end:
+        raise DataError(f"{file}: is {size} bytes long, its header says {8 + length + end}; bring the model again")
+    return list(header)
 
 
 _Rules = list[tuple[str, bool, str]]

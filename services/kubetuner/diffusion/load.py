@@ -21,6 +21,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from kubetuner.artifacts.objects import fingerprint
 from kubetuner.diffusion import digests, layout
@@ -114,6 +115,7 @@ def load_vae(source: ModelSource, *, dtype: torch.dtype, device: torch.device) -
 
 def load_text_encoders(source: ModelSource, *, dtype: torch.dtype, device: torch.device) -> TextEncoders:
     """Both text encoders and tokenizers, in evaluation mode."""
+    transformers_logging.disable_progress_bar()  # it would write into ours
     first = _load_model(CLIPTextModel, source, "text_encoder", dtype)
     second = _load_model(CLIPTextModelWithProjection, source, "text_encoder_2", dtype)
     return TextEncoders(
@@ -179,7 +181,7 @@ def _load_model(kind: type[Any], source: ModelSource, part: str, dtype: torch.dt
     except (OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, SafetensorError) as error:
         raise DataError(f"model {source.name}: {part} cannot be loaded: {_words(error)}; bring the model again") from error
     for problem, found in (("lacks", info["missing_keys"]), ("has wrong shapes of", info.get("mismatched_keys", ())), _unknown(part, info)):
-        names = sorted(str(name) for name in found if "position_ids" not in str(name))
+        names = sorted(name if isinstance(name, str) else str(name[0]) for name in found if "position_ids" not in str(name))
         if names:
             raise DataError(f"model {source.name}: {part} {problem} {len(names)} weights (first: {names[0]}); bring the model again")
     return loaded
@@ -219,7 +221,10 @@ def _load_single(kind: type[Any], source: ModelSource, part: str, dtype: torch.d
         return create_diffusers_clip_model_from_ldm(
             kind, checkpoint=weights, subfolder="", config=str(config), torch_dtype=dtype, local_files_only=True
         )
-    return kind.from_single_file(weights, config=str(config), torch_dtype=dtype, local_files_only=True)
+    try:
+        return kind.from_single_file(weights, config=str(config), torch_dtype=dtype, local_files_only=True)
+    except NotImplementedError as error:  # torch's answer where a weight was found no tensor for
+        raise DataError(f"model {source.name}: {part} lacks weights; bring the model again") from error
 
 
 def _read_prefix(source: ModelSource, part: str) -> dict[str, torch.Tensor]:

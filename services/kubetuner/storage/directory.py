@@ -46,6 +46,8 @@ class DirectoryStore:
         incoming = self.root / _INCOMING / f"{uuid.uuid4().hex}"
         try:
             if not replace and os.path.lexists(target):
+                if not target.is_file():
+                    raise KubeTunerError(f"{target}: stands where an object belongs and is no plain file; delete it and run again")
                 return False
             self._sweep()
             incoming.parent.mkdir(parents=True, exist_ok=True)

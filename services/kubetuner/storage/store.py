@@ -74,6 +74,8 @@ def open_store(
     `path` names the field or option in errors. With `create=False` a folder that is not there is an error. `note` is told when a server
     is away and when it is back.
     """
+    if not uri or "\0" in uri:
+        raise SpecError(path, f"{uri!r} is no address; give a folder or s3://bucket/prefix")
     scheme = urlsplit(uri).scheme
     if scheme == "memory":
         from kubetuner.storage.memory import MemoryStore
@@ -90,5 +92,5 @@ def open_store(
     root = Path(uri.removeprefix("file://")).expanduser()
     root = root if root.is_absolute() or base is None else base / root
     if not create and not root.is_dir():
-        raise SpecError(path, f"{uri!r} is not a folder ({root} does not exist or is a file); give the folder that holds the pictures")
+        raise SpecError(path, f"{uri!r} is not a folder ({root} does not exist or is a file); give one that is there")
     return DirectoryStore(root)

@@ -70,3 +70,14 @@ def test_a_claim_from_elsewhere_is_taken_once_its_beat_has_stopped() -> None:
         assert not got  # it beats
     with mine.take("x") as got:
         assert got
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"host": "elsewhere"}', b"\xff"])
+def test_a_claim_that_cannot_be_read_holds_nobody_off_for_ever(content: bytes) -> None:
+    store = MemoryStore()
+    store.put("claims/x", content)
+    claims = Claims(store=store, dead_after_seconds=0.05)
+    for wanted in (False, True):
+        with claims.take("x") as got:
+            assert got == wanted
+        time.sleep(0.1)

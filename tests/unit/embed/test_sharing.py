@@ -2,11 +2,17 @@
 
 import threading
 import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
 
 from kubetuner.artifacts.claims import Claims
 from kubetuner.artifacts.pool import Array, Pool
 from kubetuner.context import StageContext
 from kubetuner.embed.core.sharing import shared
+from kubetuner.embed.core.writing import Writing
+from kubetuner.errors import KubeTunerError
 from kubetuner.storage.memory import MemoryStore
 
 GROUPS = [{f"{group}-{item}" for item in range(3)} for group in range(12)]
@@ -15,10 +21,11 @@ GROUPS = [{f"{group}-{item}" for item in range(3)} for group in range(12)]
 def work(store: MemoryStore, done: list[str]) -> None:
     pool = Pool(store, "texts", "e" * 40)
     ctx = StageContext(store=store)
-    for group in shared(list(GROUPS), pool, Claims(store=store), ctx):
-        time.sleep(0.01)
-        pool.write({key: {"x": Array(dtype="F32", shape=(1,), data=b"1234")} for key in group})
-        done.extend(group)
+    with ExitStack() as held, Writing(pool) as writing:
+        for group, written in shared(list(GROUPS), pool, Claims(store=store), held, ctx):
+            time.sleep(0.01)
+            writing.write({key: {"x": Array(dtype="F32", shape=(1,), data=b"1234")} for key in group}, written)
+            done.extend(group)
 
 
 def test_two_workers_do_every_shard_once_and_both_know_all_in_the_end() -> None:
@@ -41,3 +48,19 @@ def test_a_worker_that_comes_late_does_nothing() -> None:
     work(store, first)
     work(store, late)
     assert (len(first), late) == (36, [])
+
+
+class Full(MemoryStore):
+    """A store that takes claims and nothing else."""
+
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+        if not key.startswith("claims/"):
+            raise KubeTunerError("full")
+        return super().put(key, data, replace=replace)
+
+
+def test_a_failed_write_is_raised_and_leaves_no_claim() -> None:
+    store = Full()
+    with pytest.raises(KubeTunerError, match="full"):
+        work(store, [])
+    assert [info.key for info in store.list("claims/")] == []

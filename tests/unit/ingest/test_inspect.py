@@ -111,7 +111,7 @@ def test_text_shows_buckets_reasons_and_cures(bench: Bench) -> None:
     (bench.pictures / "two\nlines\x1b[31m.png").write_bytes(b"")
     text = inspect_text(bench.inspect(_train={"batchSize": 4}))
     assert "64x64" in text
-    assert "two?lines?[31m.png" in text
+    assert "two%0Alines%1B[31m.png" in text
     assert "cure: set repeats: 1" in text
 
 

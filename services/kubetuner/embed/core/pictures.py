@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from os import cpu_count
 from typing import Final
 
@@ -19,6 +20,7 @@ from kubetuner.diffusion.encoders import VaeEncoder
 from kubetuner.diffusion.pictures import Pictures, Row, key_of
 from kubetuner.diffusion.precision import memory_explained
 from kubetuner.embed.core.sharing import shared
+from kubetuner.embed.core.writing import Writing
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
 _COLUMNS: Final = [
@@ -37,15 +39,22 @@ def fill(spec: TrainingRunSpec, manifest: Manifest, vae: VaeEncoder, ctx: StageC
     total = sum(map(len, groups))
     ctx.progress.start("embed", "images", total, total - sum(map(len, missing)))
     pictures = Pictures(spec.datasets, ctx.base)
-    with ThreadPoolExecutor(max_workers=max(1, min(8, cpu_count() or 1))) as threads:
-        for group in shared([group for group in missing if group], pool, Claims(store=ctx.store), ctx):
-            _write_shard(group, spec.embed.vae.batch_size, pictures, vae, pool, threads, ctx)
+    with (
+        ThreadPoolExecutor(max_workers=max(1, min(8, cpu_count() or 1)), thread_name_prefix="decode") as threads,
+        ExitStack() as held,
+        Writing(pool) as writing,
+    ):
+        for group, written in shared([group for group in missing if group], pool, Claims(store=ctx.store), held, ctx):
+            items = _encode(group, spec.embed.vae.batch_size, pictures, vae, threads, ctx)
+            writing.write(items, written)
+            ctx.work["imagesEncoded"] += len(items)
     return pool.shards(key for group in groups for key in group)
 
 
-def _write_shard(
-    group: dict[str, Row], batch_size: int, pictures: Pictures, vae: VaeEncoder, pool: Pool, threads: ThreadPoolExecutor, ctx: StageContext
-) -> None:
+def _encode(
+    group: dict[str, Row], batch_size: int, pictures: Pictures, vae: VaeEncoder, threads: ThreadPoolExecutor, ctx: StageContext
+) -> dict[str, Item]:
+    """The items of a shard."""
     items: dict[str, Item] = {}
     for keys, pixels in _decoded(list(group), group, batch_size, pictures, threads):
         ctx.check()
@@ -53,8 +62,7 @@ def _write_shard(
         with memory_explained("lower embed.vae.batchSize and run again"):
             items.update(zip(keys, vae.encode(pixels, names), strict=True))
         ctx.progress.advance(len(keys))
-    pool.write(items)
-    ctx.work["imagesEncoded"] += len(items)
+    return items
 
 
 def _groups(manifest: Manifest, size: int) -> Iterator[dict[str, Row]]:

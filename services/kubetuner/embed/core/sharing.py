@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from typing import Final, TypeVar
 
 from kubetuner.artifacts.claims import Claims
@@ -14,9 +15,12 @@ _PAUSE_SECONDS: Final = 0.2
 _Group = TypeVar("_Group", bound=Collection[str])
 
 
-def shared(groups: list[_Group], pool: Pool, claims: Claims, ctx: StageContext) -> Iterator[_Group]:
+def shared(
+    groups: list[_Group], pool: Pool, claims: Claims, held: ExitStack, ctx: StageContext
+) -> Iterator[tuple[_Group, Callable[[], None]]]:
     """The groups of keys that this process is to encode and write, one after the other; others appear in the pool meanwhile.
 
+    With each comes what to call, from any thread, once it is written: until then, or until `held` is left, it is this process's.
     A group that a living process is at is left for later; one whose process died is taken. Interrupted is raised between groups.
     """
     waiting = groups
@@ -28,13 +32,15 @@ def shared(groups: list[_Group], pool: Pool, claims: Claims, ctx: StageContext) 
             if pool.look_for(shard):
                 ctx.progress.advance(len(group))
                 continue
-            with claims.take(f"{shard.noun}/{shard.fingerprint}") as mine:
-                if not mine:
-                    left.append(group)
-                elif pool.look_for(shard):  # finished between the look and the claim
-                    ctx.progress.advance(len(group))
-                else:
-                    yield group
+            claim = held.enter_context(ExitStack())
+            if not claim.enter_context(claims.take(f"{shard.noun}/{shard.fingerprint}")):
+                claim.close()
+                left.append(group)
+            elif pool.look_for(shard):  # finished between the look and the claim
+                claim.close()
+                ctx.progress.advance(len(group))
+            else:
+                yield group, claim.close
         if len(left) == len(waiting):
             time.sleep(_PAUSE_SECONDS)
         waiting = left

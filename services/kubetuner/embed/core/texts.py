@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import pyarrow.compute as pc
 
@@ -13,6 +14,7 @@ from kubetuner.artifacts.pool import Item, Pool
 from kubetuner.context import StageContext
 from kubetuner.diffusion.encoders import TextEncoder
 from kubetuner.embed.core.sharing import shared
+from kubetuner.embed.core.writing import Writing
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
 
@@ -31,13 +33,14 @@ def fill(spec: TrainingRunSpec, manifest: Manifest, encoder: TextEncoder, ctx: S
     missing = [{key: group[key] for key in pool.missing(group)} for group in keyed]
     total = sum(map(len, groups))
     ctx.progress.start("embed", "captions", total, total - sum(map(len, missing)))
-    for wanted in shared([group for group in missing if group], pool, Claims(store=ctx.store), ctx):
-        items: dict[str, Item] = {}
-        for keys in _chunks(list(wanted), spec.embed.text.batch_size):
-            items.update(zip(keys, encoder.encode([wanted[key] for key in keys]), strict=True))
-            ctx.progress.advance(len(keys))
-        pool.write(items)
-        ctx.work["captionsEncoded"] += len(items)
+    with ExitStack() as held, Writing(pool) as writing:
+        for wanted, written in shared([group for group in missing if group], pool, Claims(store=ctx.store), held, ctx):
+            items: dict[str, Item] = {}
+            for keys in _chunks(list(wanted), spec.embed.text.batch_size):
+                items.update(zip(keys, encoder.encode([wanted[key] for key in keys]), strict=True))
+                ctx.progress.advance(len(keys))
+            writing.write(items, written)
+            ctx.work["captionsEncoded"] += len(items)
     return pool.shards(map(text_key, captions))
 
 

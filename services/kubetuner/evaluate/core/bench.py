@@ -46,6 +46,8 @@ class Bench:
     rows: Sequence[Sample]
     timesteps: Sequence[int]
     embeddings: dict[str, Embedding]
+    texts: Sequence[ArtifactRef]
+    """Shards that hold the prompts' embeddings."""
     settings: Json
     """What decides an image besides the shot and the weights."""
 
@@ -73,6 +75,7 @@ def set_up(spec: TrainingRunSpec, model: ModelSource, training: Json, embedded: 
         rows=samples.load_samples(spec, samples.choose_rows(spec, manifest), embedded, texts, vae, ctx),
         timesteps=loss.fixed_timesteps(spec.evaluate.loss.num_timesteps, schedule.num_timesteps),
         embeddings=samples.embed(spec, prompts, pool, texts, ctx),
+        texts=pool.holding(map(cache.text_key, prompts)),
         settings=images.sampling(
             spec.evaluate,
             prediction_type=schedule.prediction_type,
@@ -85,12 +88,13 @@ def set_up(spec: TrainingRunSpec, model: ModelSource, training: Json, embedded: 
 def start(bench: Bench, wanted: dict[str, dict[ArtifactRef, Shot]], weighed: Sequence[object]) -> None:
     """Progress counts passes of the U-Net, the unit that images and losses share."""
     table = len(bench.rows) * len(bench.timesteps)
-    done = table * sum(objects.find(bench.ctx.store, _table_ref(bench, weights)) is not None for weights in weighed)
+    done = table * sum(objects.find(bench.ctx.store, table_ref(bench, weights)) is not None for weights in weighed)
     draws = sum(len(shots) for shots in wanted.values()) * bench.settings["steps"]
     bench.ctx.progress.start("evaluate", "passes", table * len(weighed) + draws, done)
 
 
-def _table_ref(bench: Bench, weighed: object) -> ArtifactRef:
+def table_ref(bench: Bench, weighed: object) -> ArtifactRef:
+    """Name of the table of losses of some weights."""
     objective = [bench.settings["predictionType"], bench.settings["zeroSnr"], bench.settings["precision"]]
     rows = [[row.name, row.held_out, fingerprint(row.time_ids)] for row in bench.rows]
     named = fingerprint("losses", _FORMAT, weighed, objective, rows, bench.timesteps, bench.spec.evaluate.seed)
@@ -99,7 +103,7 @@ def _table_ref(bench: Bench, weighed: object) -> ArtifactRef:
 
 def losses(bench: Bench, unet: UNet2DConditionModel, weighed: object) -> np.ndarray:
     """The table of losses of the weights that the U-Net wears, measured once for ever."""
-    ref = _table_ref(bench, weighed)
+    ref = table_ref(bench, weighed)
     if (found := objects.find(bench.ctx.store, ref)) is not None:
         return np.array(found["losses"]).reshape(len(bench.rows), len(bench.timesteps))
     table = loss.measure(
@@ -113,7 +117,9 @@ def losses(bench: Bench, unet: UNet2DConditionModel, weighed: object) -> np.ndar
     )
     if not np.isfinite(table).all():
         require_finite(bench.model, "unet")
-        raise KubeTunerError("the evaluation loss is not finite; set train.mixedPrecision: bf16 or fp32, or lower train.optimizer.learningRate")
+        raise KubeTunerError(
+            "the evaluation loss is not finite; set train.mixedPrecision: bf16 or fp32, or lower train.optimizer.learningRate"
+        )
     objects.commit(bench.ctx.store, ref, {"format": _FORMAT, "losses": table.tolist()}, {})
     return table
 

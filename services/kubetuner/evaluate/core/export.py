@@ -7,7 +7,8 @@ A full model: every tensor of the single file.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,14 +47,27 @@ def verify_lora(unet: UNet2DConditionModel, training: Json, state: Mapping[str, 
     expected = Seen(unet, weights.ADAPTER)
     unet.unload_lora()
     digests = {}
-    with tempfile.TemporaryDirectory(prefix="kubetuner-export-") as folder:
+    with scratch() as folder:
         for name, (layout, header) in lora_layouts(training, state, unet.config).items():
-            path = Path(folder) / Path(name).name
+            path = folder / Path(name).name
             digests[name] = tensors.write(path, tensors.entries(layout), header)
             _load_lora(unet, path)
             expected.compare(Seen(unet, _LOADED), name)
             unet.unload_lora()
     return digests
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder of the system's for trying out exports, gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="kubetuner-export-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise KubeTunerError(
+            f"the exports cannot be tried out in the system's temporary folder ({error.strerror}); free space there, or set TMPDIR, "
+            "and run again"
+        ) from error
 
 
 class Seen:

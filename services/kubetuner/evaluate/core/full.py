@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from kubetuner.diffusion import layout, load, single_file, tensors
 from kubetuner.diffusion.load import ModelSource
 from kubetuner.diffusion.tensors import Entry
 from kubetuner.errors import DataError
-from kubetuner.evaluate.core.export import compare_tensors
+from kubetuner.evaluate.core.export import compare_tensors, scratch
 
 SINGLE: Final = "model.safetensors"
 FOLDER: Final = "diffusers"
@@ -39,8 +38,8 @@ def single_file_entries(source: ModelSource, state: State) -> list[Entry]:
 
 def verify(source: ModelSource, state: State) -> dict[str, str]:
     """Write the single file, read it back by diffusers' converters, compare every tensor; gives the file's digest of tensors."""
-    with tempfile.TemporaryDirectory(prefix="kubetuner-export-") as folder:
-        path = Path(folder) / SINGLE
+    with scratch() as folder:
+        path = folder / SINGLE
         digest = tensors.write(path, single_file_entries(source, state), {})
         for part in single_file.PREFIX:
             expected = tensors.entries(state) if part == "unet" else _diffusers_part(source, part)

@@ -43,7 +43,7 @@ def write_outputs(
     training = objects.load(store, found.checkpoint)
     state = weights.read_state(store, training, training["final"])
     header = _training(store, training, found, run)
-    (out / "report" / "images").mkdir(parents=True, exist_ok=True)
+    _make_folder(out / "report" / "images")
     _write_exports(out, found, training, state, header, run, base)
     for shot in found.document["images"]:
         for name in (shot["base"], shot["tuned"]):
@@ -67,7 +67,7 @@ def write_step(
     state = weights.read_state(store, training, training["final"])
     digests = _verified(run, training, state, base or Path.cwd(), choose_device(device))
     found = replace(found, index={**found.index, "exports": digests})
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     _write_exports(out, found, training, state, _training(store, training, found, run), run, base)
 
 
@@ -91,7 +91,7 @@ def _write_exports(
 
 def _write_lora(out: Path, found: Report, training: Json, state: Mapping[str, torch.Tensor], header: Training) -> None:
     rank, alpha = training["adapter"]["rank"], training["adapter"]["alpha"]
-    (out / "diffusers").mkdir(exist_ok=True)
+    _make_folder(out / "diffusers")
     for name, (layout, least) in export.lora_layouts(training, state, found.document["unet"]).items():
         metadata = least or lora_header.kohya(layout, header, rank=rank, alpha=alpha)
         with _in_place(out / name) as path:
@@ -129,6 +129,17 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> KubeTunerError:
+    return KubeTunerError(f"{path}: cannot be written ({error.strerror}); free the place or choose another --out and run again")
+
+
 def _write(path: Path, data: bytes) -> None:
     with _in_place(path) as beside:
         beside.write_bytes(data)
@@ -148,9 +159,7 @@ def _in_place(path: Path) -> Iterator[Path]:
         else:
             os.replace(beside, path)
     except OSError as error:
-        raise KubeTunerError(
-            f"{path}: cannot be written ({error.strerror}); free the place or choose another --out and run again"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         _remove(beside)
 

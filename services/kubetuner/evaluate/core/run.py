@@ -48,7 +48,14 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     tables, exports = _measure_all(bench, digests, wanted)
     drawn = {_file_name(number, name): images.read(ref, ctx) for name, refs in pictures.items() for number, ref in enumerate(refs)}
     content = _document(bench, source, manifest, tables, digests)
-    return report.commit(ctx.store, target, checkpoint=source, exports=exports, document=content, images=drawn)
+    measured = [benches.table_ref(bench, weighed) for weighed in _weighed(bench, digests)]
+    parts = [*pictures["base"], *pictures["tuned"], *measured, *bench.texts]
+    return report.commit(ctx.store, target, checkpoint=source, parts=parts, exports=exports, document=content, images=drawn)
+
+
+def _weighed(bench: Bench, digests: Json) -> list[object]:
+    """What stands for the weights of the base model and of each kept state in the names of their losses."""
+    return [["base", digests], *([row["fingerprint"], digests] for row in bench.training["steps"])]
 
 
 def _measure_all(bench: Bench, digests: Json, wanted: dict[str, dict[ArtifactRef, Shot]]) -> tuple[list[np.ndarray], Json]:
@@ -57,7 +64,7 @@ def _measure_all(bench: Bench, digests: Json, wanted: dict[str, dict[ArtifactRef
     The base comes first: a full fine-tune's weights take the place of its own.
     """
     ctx, steps = bench.ctx, bench.training["steps"]
-    benches.start(bench, wanted, [["base", digests], *([row["fingerprint"], digests] for row in steps)])
+    benches.start(bench, wanted, _weighed(bench, digests))
     unet = load_unet(bench.model, dtype=bench.dtype, device=bench.device)
     tables = [benches.losses(bench, unet, ["base", digests])]
     benches.draw(bench, unet, wanted["base"])

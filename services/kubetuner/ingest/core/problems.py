@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kubetuner.artifacts.objects import Json
+from kubetuner.diffusion import batches
 from kubetuner.ingest.core import run as stage
 from kubetuner.ingest.core.sources import Source
 from kubetuner.v1alpha1.training_run_pb2 import Train
@@ -75,6 +76,8 @@ def of_buckets(buckets: Sequence[Json], train: Train, length: Json) -> Iterator[
         fewer = "or make fewer buckets (crop: true, with cropAspect square or closest)"
         fix = f"set repeats: {row['repeatsToFill']} or train.batchSize: {row['samples']}, {fewer}"
         yield _problem("warning", "bucket_below_batch", message, fix)
+    if (trouble := batches.too_long(length["batches"], length["steps"])) is not None:
+        yield _problem("error", "too_long", *trouble)
     if not length["batches"]:
         if buckets:
             fix = "lower train.batchSize, set train.remainder: keep, or raise repeats"

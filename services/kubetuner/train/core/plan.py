@@ -35,13 +35,16 @@ def order(spec: TrainingRunSpec, manifest: Manifest) -> Order:
 
 
 def total_steps(spec: TrainingRunSpec, found: Order) -> int:
-    """Optimizer steps of the run."""
+    """Optimizer steps of the run. Raises SpecError where they are too many."""
     train = spec.train
-    return batches.total_steps(
+    steps = batches.total_steps(
         found.steps_per_epoch(train.gradient_accumulation_steps),
         max_steps=train.max_steps if train.HasField("max_steps") else None,
         epochs=train.epochs if train.HasField("epochs") else None,
     )
+    if (trouble := batches.too_long(found.batches_per_epoch, steps)) is not None:
+        raise SpecError("spec.train", "; ".join(trouble))
+    return steps
 
 
 def pictures(manifest: Manifest, step: list[list[Sample]]) -> str:

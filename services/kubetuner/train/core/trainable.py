@@ -49,19 +49,22 @@ def attach(unet: UNet2DConditionModel, train: Train, seed: int, dtype: torch.dty
 
 
 def _inject(unet: UNet2DConditionModel, lora: Lora, seed: int) -> None:
-    names = [name for name, _ in unet.named_modules()]
     for position, target in enumerate(lora.targets):
-        if not any(name == target or name.endswith(f".{target}") for name in names):
-            raise SpecError(
-                f"spec.train.lora.targets[{position}]",
-                f"{target!r} matches no module of the U-Net; the attention projections are to_q, to_k, to_v, to_out.0",
-            )
+        _check_target(unet, target, f"spec.train.lora.targets[{position}]")
     config = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), init_lora_weights=True
     )
     with torch.random.fork_rng(devices=[]):  # the start of the adapter is a named draw like any other
         torch.manual_seed(draws.key(seed, "adapter") % 2**63)
-        try:
-            inject_adapter_in_model(config, unet)
-        except ValueError as error:  # a module of a kind that PEFT has no LoRA for
-            raise SpecError("spec.train.lora.targets", str(error).splitlines()[0]) from error
+        inject_adapter_in_model(config, unet)
+
+
+def _check_target(unet: UNet2DConditionModel, target: str, path: str) -> None:
+    """Raise SpecError where the end of a name fits no module, or one of a kind that a LoRA cannot change."""
+    found = [module for name, module in unet.named_modules() if name == target or name.endswith(f".{target}")]
+    if not found:
+        raise SpecError(path, f"{target!r} matches no module of the U-Net; the attention projections are to_q, to_k, to_v, to_out.0")
+    other = next((module for module in found if not isinstance(module, (torch.nn.Linear, torch.nn.Conv2d))), None)
+    if other is not None:
+        kind = type(other).__name__
+        raise SpecError(path, f"{target!r} names a {kind}, but a LoRA changes linear layers and convolutions; name those, as to_q or conv1")

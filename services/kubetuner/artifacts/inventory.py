@@ -1,0 +1,154 @@
+"""What a store holds: its artifacts as nodes, and which of them name which.
+
+survey(store) -> Inventory. Nothing is read but the listing, the indexes, and where it is asked for, the rows of manifests and facts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kubetuner.artifacts import facts, manifest, objects
+from kubetuner.artifacts.cache import LATENTS, TEXTS
+from kubetuner.artifacts.objects import ArtifactRef, Json
+from kubetuner.errors import ArtifactError
+from kubetuner.storage import ObjectStore
+from kubetuner.storage.store import ObjectInfo
+
+NOUNS: Final = ("report", "checkpoint", "cache", "manifest", LATENTS, TEXTS, facts.NOUN, "images", "losses")
+"""All nouns of the store, from what users ask for to what it is made from."""
+CLAIMS: Final = "claims"
+_STATE: Final = re.compile(r"(.+)-\d{9}")
+_INDEX: Final = "index.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """An artifact, whole or not."""
+
+    ref: ArtifactRef
+    keys: tuple[str, ...]
+    """Its objects, the index first."""
+    size: int
+    """Bytes of all of them."""
+    modified: float
+    """When the newest was written, in seconds since 1970."""
+    complete: bool = True
+    """Whether its index is there."""
+    problem: str = ""
+    """What is wrong with its index; empty where nothing is."""
+    refers: frozenset[ArtifactRef] = frozenset()
+    """What its index names."""
+    fills: frozenset[str] = frozenset()
+    """Pools (`noun/encoder`) of which it needs whatever is there: a cache that leaves the encoding to the training."""
+    stray: tuple[str, ...] = ()
+    """Objects beside its index that the index does not name: a killed writer's."""
+
+    @property
+    def pool(self) -> str:
+        """The pool that a shard belongs to, as `noun/encoder`; empty for other nouns."""
+        return f"{self.ref.noun}/{self.ref.fingerprint.partition('-')[0]}" if self.ref.noun in (TEXTS, LATENTS) else ""
+
+    @property
+    def training(self) -> str:
+        """The training that a saved state belongs to; empty for all else."""
+        match = _STATE.fullmatch(self.ref.fingerprint) if self.ref.noun == "checkpoint" else None
+        return match[1] if match else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """A store at one moment."""
+
+    nodes: dict[ArtifactRef, Node]
+    claims: Sequence[ObjectInfo] = ()
+    others: Sequence[ObjectInfo] = ()
+    """Objects that are none of ours."""
+
+    def referring(self, ref: ArtifactRef) -> list[ArtifactRef]:
+        """Those that name an artifact, or need whatever its pool holds."""
+        node = self.nodes[ref]
+        return sorted(
+            (other.ref for other in self.nodes.values() if ref in other.refers or (node.pool and node.pool in other.fills)),
+            key=lambda other: (NOUNS.index(other.noun), other.fingerprint),
+        )
+
+
+def survey(store: ObjectStore, *, files: bool = False) -> Inventory:
+    """Look at the whole store. With `files`, manifests name the facts of their files, for which their rows are read."""
+    groups: dict[ArtifactRef, list[ObjectInfo]] = {}
+    claims, others = [], []
+    for info in store.list():
+        noun, _, rest = info.key.partition("/")
+        name, slash, _ = rest.partition("/")
+        if noun == CLAIMS:
+            claims.append(info)
+        elif noun in NOUNS and slash:
+            groups.setdefault(ArtifactRef(noun=noun, fingerprint=name), []).append(info)
+        else:
+            others.append(info)
+    nodes = {ref: _node(store, ref, found) for ref, found in groups.items()}
+    if files:
+        nodes |= _with_facts(store, nodes)
+    return Inventory(nodes=nodes, claims=claims, others=others)
+
+
+def _node(store: ObjectStore, ref: ArtifactRef, found: Sequence[ObjectInfo]) -> Node:
+    keys = [info.key for info in found]
+    first = ref.key(_INDEX)
+    problem = ""
+    try:
+        index = objects.find(store, ref) if first in keys else None
+    except ArtifactError as error:
+        index, problem = None, str(error)
+    named = set() if index is None else {first, *(objects.key_of(ref, row) for row in index["objects"])}
+    return Node(
+        ref=ref,
+        keys=tuple(sorted(keys, key=lambda key: (key != first, key))),
+        size=sum(info.size for info in found),
+        modified=max(info.modified for info in found),
+        complete=index is not None,
+        problem=problem,
+        refers=frozenset() if index is None else frozenset(_refers(ref, index)),
+        fills=frozenset() if index is None else frozenset(_fills(ref, index)),
+        stray=() if index is None else tuple(key for key in keys if key not in named),
+    )
+
+
+def _refers(ref: ArtifactRef, index: Json) -> Iterator[ArtifactRef]:
+    """What an index names; an index without such a key (a saved state, a shard) names nothing."""
+    if "source" in index:
+        yield ArtifactRef(**index["source"])
+    for part in index.get("parts", ()):
+        yield ArtifactRef(**part)
+    if ref.noun == "checkpoint":
+        for row in index.get("steps", ()):
+            yield ArtifactRef(noun="checkpoint", fingerprint=row["fingerprint"])
+    if ref.noun == "cache":
+        for noun, shards in index["shards"].items():
+            yield from (ArtifactRef(noun=noun, fingerprint=name) for name in shards or ())
+
+
+def _fills(ref: ArtifactRef, index: Json) -> Iterator[str]:
+    if ref.noun == "cache":
+        yield from (f"{noun}/{index['encoders'][noun][:16]}" for noun, shards in index["shards"].items() if shards is None)
+
+
+def _with_facts(store: ObjectStore, nodes: dict[ArtifactRef, Node]) -> dict[ArtifactRef, Node]:
+    """The manifests, each naming the facts that tell of one of its files."""
+    shards: dict[bytes, list[ArtifactRef]] = {}
+    for ref in _whole(nodes, facts.NOUN):
+        for digest in facts.digests(store, ref):
+            shards.setdefault(digest, []).append(ref)
+    found = {}
+    for ref in _whole(nodes, manifest.NOUN):
+        digests = {bytes.fromhex(text) for text in manifest.read(store, ref).table["sha256"].to_pylist()}
+        named = {shard for digest in digests for shard in shards.get(digest, ())}
+        found[ref] = replace(nodes[ref], refers=nodes[ref].refers | named)
+    return found
+
+
+def _whole(nodes: dict[ArtifactRef, Node], noun: str) -> Iterable[ArtifactRef]:
+    return [ref for ref, node in nodes.items() if ref.noun == noun and node.complete]

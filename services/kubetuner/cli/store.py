@@ -1,0 +1,204 @@
+"""`kubetuner store`: what lies in a store, what it belongs to, and what nothing needs any more."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from kubetuner.artifacts import garbage, inventory, objects
+from kubetuner.artifacts.inventory import NOUNS, Inventory, Node
+from kubetuner.artifacts.objects import ArtifactRef
+from kubetuner.errors import InputError
+from kubetuner.storage import ObjectStore, open_store
+
+_SHOWN: Final = 16
+"""Digits of a fingerprint in a table; any beginning that is one artifact's alone names it."""
+_MANY: Final = frozenset({"latents", "texts", "facts", "images", "losses"})
+"""Nouns that a store holds by the thousand: one line for all, unless they are asked for."""
+
+
+def run(options: Namespace) -> int:
+    """One of ls, show, rm, gc; returns the exit code."""
+    store = open_store(options.store, create=False)
+    verbs: dict[str, Callable[[ObjectStore, Namespace], int]] = {"ls": _ls, "show": _show, "rm": _rm, "gc": _gc}
+    return verbs[options.store_verb](store, options)
+
+
+def _ls(store: ObjectStore, options: Namespace) -> int:
+    found = inventory.survey(store)
+    nodes = sorted(found.nodes.values(), key=lambda node: (NOUNS.index(node.ref.noun), -node.modified, node.ref.fingerprint))
+    if options.noun:
+        nodes = [node for node in nodes if node.ref.noun == options.noun]
+    if options.json:
+        print(json.dumps({"artifacts": [_row(node) for node in nodes], "others": [info.key for info in found.others]}, ensure_ascii=False))
+        return 0
+    lines = [["artifact", "size", "written", "state", "belongs to"]]
+    many: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.ref.noun in _MANY and not options.noun:
+            many.setdefault(node.pool or node.ref.noun, []).append(node)
+        else:
+            lines.append([_short(node.ref), _size(node.size), _age(node.modified), _state(node), ", ".join(map(_short, _owners(node)))])
+    for name, group in many.items():
+        states = f"{len(group)} {'shard' if group[0].pool else 'artifact'}{'s' if group[1:] else ''}"
+        lines.append([name, _size(sum(node.size for node in group)), _age(max(node.modified for node in group)), states, ""])
+    _table(lines if len(lines) > 1 else [["nothing here"]])
+    if found.others and not options.noun:
+        print(f"{len(found.others)} objects are not of KubeTuner, as {found.others[0].key}")
+    return 0
+
+
+def _show(store: ObjectStore, options: Namespace) -> int:
+    found = inventory.survey(store, files=True)
+    node = _find(found, options.ref)
+    index = objects.find(store, node.ref) if node.complete else None
+    row = _row(node) | {"referredToBy": [_name(ref) for ref in found.referring(node.ref)], "keys": list(node.keys), "index": index}
+    if options.json:
+        print(json.dumps(row, ensure_ascii=False))
+        return 0
+    _table(
+        [
+            ["artifact", _name(node.ref)],
+            ["state", _state(node)],
+            ["size", _size(node.size)],
+            ["written", _age(node.modified)],
+            *_list("refers to", row["refersTo"]),
+            *_list("referred to by", row["referredToBy"]),
+            *_list("objects", row["keys"]),
+        ]
+    )
+    if index is not None:
+        print(json.dumps(index, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _rm(store: ObjectStore, options: Namespace) -> int:
+    found = inventory.survey(store)
+    going = {node.ref: node for text in options.refs for node in _with_states(found, text)}
+    for ref in going:
+        needing = [other for other in found.referring(ref) if other not in going]
+        if needing and not options.force:
+            raise InputError(
+                f"{_name(ref)}: {_name(needing[0])}{f' and {len(needing) - 1} others' if needing[1:] else ''} needs it; "
+                "remove that first, or give --force"
+            )
+    # Those that name others go before these: whatever is left, when this is stopped, names nothing that is gone.
+    order = sorted(going.values(), key=lambda node: (NOUNS.index(node.ref.noun), bool(node.training)))
+    return _delete(store, order, [key for node in order for key in node.keys], options, dry=False)
+
+
+def _gc(store: ObjectStore, options: Namespace) -> int:
+    if not 0 <= options.min_age_hours < 1e6:
+        raise InputError(f"--min-age-hours: {options.min_age_hours:g} is no age; give hours from 0 on")
+    terms = garbage.Terms(now=time.time(), young_seconds=options.min_age_hours * 3600, caches=options.caches)
+    found = garbage.decide(inventory.survey(store, files=True), terms)
+    return _delete(store, found.nodes, list(found.keys()), options, dry=options.dry_run)
+
+
+def _delete(store: ObjectStore, nodes: Sequence[Node], keys: Sequence[str], options: Namespace, *, dry: bool) -> int:
+    if not dry:
+        for key in keys:
+            store.delete(key)
+    size = sum(node.size for node in nodes)
+    if options.json:
+        print(json.dumps({"artifacts": [_row(node) for node in nodes], "objects": len(keys), "bytes": size, "removed": not dry}))
+        return 0
+    for node in nodes:
+        print(f"{_name(node.ref)}  {_size(node.size)}  {_state(node)}")
+    print(f"{len(nodes)} artifacts, {len(keys)} objects, {_size(size)} {'would be removed' if dry else 'removed'}")
+    return 0
+
+
+def _find(found: Inventory, text: str) -> Node:
+    """The artifact that `noun/beginning of its fingerprint` names."""
+    noun, _, beginning = text.strip("/").partition("/")
+    if noun not in NOUNS or not beginning:
+        raise InputError(f"{text!r} names no artifact; give noun/fingerprint, as `kubetuner store ls` shows them")
+    exact = found.nodes.get(ArtifactRef(noun=noun, fingerprint=beginning))
+    start, _, end = beginning.partition("…")  # as a table shortens a state's
+    matches = [
+        node
+        for ref, node in found.nodes.items()
+        if ref.noun == noun and ref.fingerprint.startswith(start) and ref.fingerprint.endswith(end)
+    ]
+    trainings = [node for node in matches if not node.training]
+    if exact is None and len(matches) > 1 and len(trainings) == 1:  # a training, with its states beside it
+        exact = trainings[0]
+    if exact is None and len(matches) != 1:
+        raise InputError(
+            f"{text}: {f'{len(matches)} artifacts begin so' if matches else 'there is no such artifact'}; see `kubetuner store ls {noun}`"
+        )
+    return exact or matches[0]
+
+
+def _with_states(found: Inventory, text: str) -> Iterable[Node]:
+    """What goes with an artifact: with a finished training its states, which are nobody else's."""
+    node = _find(found, text)
+    own = [other for other in found.nodes.values() if node.ref.noun == "checkpoint" and other.training == node.ref.fingerprint]
+    return [node, *own]
+
+
+def _owners(node: Node) -> list[ArtifactRef]:
+    """What an artifact is about: the stage before it, or the training that a state is of."""
+    if node.training:
+        return [ArtifactRef(noun="checkpoint", fingerprint=node.training)]
+    if node.ref.noun in ("report", "checkpoint", "cache"):
+        return [ref for ref in sorted(node.refers, key=_name) if NOUNS.index(ref.noun) == NOUNS.index(node.ref.noun) + 1]
+    return []
+
+
+def _row(node: Node) -> dict[str, Any]:
+    return {
+        "noun": node.ref.noun,
+        "fingerprint": node.ref.fingerprint,
+        "bytes": node.size,
+        "written": node.modified,
+        "state": _state(node),
+        "refersTo": sorted(map(_name, node.refers)),
+    }
+
+
+def _state(node: Node) -> str:
+    if node.problem:
+        return "damaged"
+    return "complete" if node.complete else "incomplete"
+
+
+def _name(ref: ArtifactRef) -> str:
+    return f"{ref.noun}/{ref.fingerprint}"
+
+
+def _short(ref: ArtifactRef) -> str:
+    start, dash, rest = ref.fingerprint.partition("-")
+    return f"{ref.noun}/{start[:_SHOWN]}{'…-' if len(start) > _SHOWN and dash else dash}{rest}"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _age(modified: float) -> str:
+    if modified == 0:
+        return "unknown"
+    seconds = max(0.0, time.time() - modified)
+    for limit, length, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds / 86_400:.0f} d ago"
+
+
+def _list(title: str, values: Sequence[str]) -> list[list[str]]:
+    return [[title if number == 0 else "", value] for number, value in enumerate(values or ["nothing"])]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
