@@ -12,6 +12,7 @@ import pytest
 from minio import MinioAdmin
 from minio.credentials import AssumeRoleProvider, StaticProvider
 
+from kubetuner.cli.main import main
 from kubetuner.errors import ArtifactError, KubeTunerError, SpecError
 from kubetuner.storage.minio import MinioStore
 from tests.minio.proxy import Proxy
@@ -183,3 +184,22 @@ def test_a_frozen_server_is_waited_for(minio: Server) -> None:
         assert got == []
     call.join()
     assert got == [b"content"]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "changes", "words"),
+    [
+        ("no-such-bucket", {}, "there is no bucket 'no-such-bucket'"),
+        ("bucket", {"AWS_SECRET_ACCESS_KEY": "guessed"}, "refuses these credentials"),
+        ("bucket", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1/path"}, "AWS_ENDPOINT_URL"),
+        ("Bucket_", {}, "names no bucket"),
+    ],
+)
+def test_the_command_ends_with_2_and_one_line(
+    minio: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bucket: str, changes: dict[str, str], words: str
+) -> None:
+    for name, value in (minio.environment | changes).items():
+        monkeypatch.setenv(name, value)
+    assert main(["store", "ls", "--store", f"s3://{bucket}/prefix"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), words in lines[0], lines[0].startswith("kubetuner: --store: ")) == (1, True, True)

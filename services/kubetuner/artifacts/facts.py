@@ -67,18 +67,19 @@ class Facts:
         starts = _starts(b"".join(table["sha256"].to_pylist()))
         order = np.lexsort((~table["face_sought"].to_numpy(), starts))  # those with a face sought before those without
         self._starts = starts[order]
-        self._table = table.take(pa.array(order)).combine_chunks()
+        sorted_table = table.take(pa.array(order)).combine_chunks()
+        self._columns = {name: sorted_table[name] for name in sorted_table.column_names}
 
     def get(self, sha256: bytes, *, face: bool) -> Fact | None:
         """The fact of a file (by its digest of 32 bytes); with `face`, only one for which a face was looked for where it can be used."""
         place = int(np.searchsorted(self._starts, _starts(sha256)[0]))
-        while place < len(self._starts) and self._table["sha256"][place].as_py() != sha256:
+        while place < len(self._starts) and self._columns["sha256"][place].as_py() != sha256:
             if self._starts[place] != _starts(sha256)[0]:
                 return None
             place += 1
         if place == len(self._starts):
             return None
-        row = self._table.slice(place, 1).to_pylist()[0]
+        row = {name: column[place].as_py() for name, column in self._columns.items()}
         if face and not row["face_sought"] and not row["reason"]:
             return None
         return Fact(

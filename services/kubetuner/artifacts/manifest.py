@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,7 +49,7 @@ SCHEMA: Final = pa.schema(
     ]
 )
 _ROWS: Final = "rows.parquet"
-_ROW_GROUP: Final = 65_536
+_ROW_GROUP: Final = 8192
 _ESCAPE: Final = re.compile("[\udc80-\udcff\0-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})")
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
@@ -67,12 +68,33 @@ class Manifest:
         return self.table.filter(used if kind is None else pc.and_(used, pc.equal(self.table["kind"], kind)))
 
 
-def write(store: ObjectStore, ref: ArtifactRef, table: pa.Table, summary: Json) -> ArtifactRef:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Rows as they are kept."""
+
+    rows: int
+    data: bytes
+
+
+def pack(batches: Iterable[pa.RecordBatch]) -> Packed:
+    """Rows that come in batches, of which no more are held than a row group has."""
+    data, count = io.BytesIO(), 0
+    with pq.ParquetWriter(data, SCHEMA, compression="zstd", version="2.6") as writer:
+        for group in _groups(batches):
+            writer.write_table(group, row_group_size=_ROW_GROUP)
+            count += group.num_rows
+    return Packed(rows=count, data=data.getvalue())
+
+
+def commit(store: ObjectStore, ref: ArtifactRef, packed: Packed, summary: Json) -> ArtifactRef:
     """Keep the rows, then the index with `summary` in it."""
+    return objects.commit(store, ref, {"format": FORMAT, "rows": packed.rows, **summary}, {_ROWS: packed.data})
+
+
+def write(store: ObjectStore, ref: ArtifactRef, table: pa.Table, summary: Json) -> ArtifactRef:
+    """`pack` and `commit` of rows that are a table."""
     assert table.schema.equals(SCHEMA), table.schema
-    rows = io.BytesIO()
-    pq.write_table(table, rows, compression="zstd", row_group_size=_ROW_GROUP, version="2.6")
-    return objects.commit(store, ref, {"format": FORMAT, "rows": table.num_rows, **summary}, {_ROWS: rows.getvalue()})
+    return commit(store, ref, pack(table.to_batches()), summary)
 
 
 def read(store: ObjectStore, ref: ArtifactRef) -> Manifest:
@@ -80,6 +102,18 @@ def read(store: ObjectStore, ref: ArtifactRef) -> Manifest:
     index = objects.load(store, ref)
     data = objects.read(store, ref, index, _ROWS)
     return Manifest(ref=ref, index=index, table=pq.read_table(pa.BufferReader(data), schema=SCHEMA))
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Tables of exactly _ROW_GROUP rows, and what is left: so that equal rows make equal bytes, in whatever batches they come."""
+    held = SCHEMA.empty_table()
+    for batch in batches:
+        held = pa.concat_tables([held, pa.Table.from_batches([batch], SCHEMA)])
+        while held.num_rows >= _ROW_GROUP:
+            yield held.slice(0, _ROW_GROUP)
+            held = held.slice(_ROW_GROUP)
+    if held.num_rows:
+        yield held
 
 
 def encode_path(key: str) -> str:

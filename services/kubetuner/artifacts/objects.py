@@ -139,7 +139,8 @@ def reading(ref: ArtifactRef, name: str) -> Iterator[None]:
 
 def damaged(ref: ArtifactRef, name: str, problem: str) -> ArtifactError:
     """What is wrong with an object, and the cure: without its artifact, the stage that needs it makes it again."""
-    return ArtifactError(f"{ref.key(name)}: {problem}; delete {ref.prefix} in the store and run again")
+    remove = f"kubetuner store rm --force {ref.noun}/{ref.fingerprint}"
+    return ArtifactError(f"{ref.key(name)}: {problem}; run `{remove}` on this store, then run again")
 
 
 def measure(data: bytes | Path) -> tuple[int, str]:

@@ -50,7 +50,7 @@ class TextEncoder:
             raise KubeTunerError(
                 f"the text encoders give numbers that are not finite for the caption {caption[:80]!r}; the model is damaged"
             )
-        return [{"hidden": pack(row), "pooled": pack(pooled_row)} for row, pooled_row in zip(hidden, pooled, strict=True)]
+        return [{"hidden": row, "pooled": pooled_row} for row, pooled_row in zip(pack(hidden), pack(pooled), strict=True)]
 
 
 class VaeEncoder:
@@ -82,7 +82,7 @@ class VaeEncoder:
                 f"the autoencoder gives numbers that are not finite for {name} in {dtype_name(self._dtype)}; "
                 "set embed.vae.precision: fp32, or leave the picture out"
             )
-        return [{"moments": pack(row)} for row in moments]
+        return [{"moments": row} for row in pack(moments)]
 
 
 def _not_finite(names: Sequence[str], *tensors: torch.Tensor) -> list[str]:
@@ -92,10 +92,11 @@ def _not_finite(names: Sequence[str], *tensors: torch.Tensor) -> list[str]:
     return [name for name, *rows in zip(names, *tensors, strict=True) if not all(bool(torch.isfinite(row).all()) for row in rows)]
 
 
-def pack(tensor: torch.Tensor) -> Array:
-    """A tensor as plain bytes."""
-    tensor = tensor.detach().contiguous().cpu()
-    return Array(dtype=_NAMES[tensor.dtype], shape=tuple(tensor.shape), data=tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+def pack(batch: torch.Tensor) -> list[Array]:
+    """The rows of a batch as plain bytes."""
+    batch = batch.detach().contiguous().cpu()
+    rows = batch.reshape(len(batch), -1).view(torch.uint8).numpy()
+    return [Array(dtype=_NAMES[batch.dtype], shape=tuple(batch.shape[1:]), data=row.tobytes()) for row in rows]
 
 
 def unpack(array: Array) -> torch.Tensor:

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 from kubetuner.artifacts.objects import fingerprint
 from kubetuner.diffusion import digests, layout
 from kubetuner.diffusion.flavours import HUB_IDS
-from kubetuner.errors import DataError, SpecError
+from kubetuner.errors import DataError, KubeTunerError, SpecError
 from kubetuner.v1alpha1.training_run_pb2 import Model
 
 
@@ -178,7 +178,11 @@ def _load_model(kind: type[Any], source: ModelSource, part: str, dtype: torch.dt
             info = {"missing_keys": [name for name, value in loaded.state_dict().items() if value.is_meta]}
         else:
             loaded, info = _load_folder(kind, source, part, dtype)
-    except (OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, SafetensorError) as error:
+    except (KubeTunerError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of a damaged config or file the libraries raise errors of any kind
+        if "can't allocate memory" in str(error):
+            raise
         raise DataError(f"model {source.name}: {part} cannot be loaded: {_words(error)}; bring the model again") from error
     for problem, found in (("lacks", info["missing_keys"]), ("has wrong shapes of", info.get("mismatched_keys", ())), _unknown(part, info)):
         names = sorted(name if isinstance(name, str) else str(name[0]) for name in found if "position_ids" not in str(name))

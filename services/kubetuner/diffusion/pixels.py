@@ -1,7 +1,8 @@
 """Files of pictures become pixels in one form: RGB of 8 bits in sRGB, upright, on white.
 
 The manifest's rows and the latents are made from what `decode` gives, so that sizes, crops and pixels always agree. Decoding is
-bounded in bytes and in pixels, and every fault of a file is a PictureError that says what is wrong with it.
+bounded in bytes, in pixels and in the scans of a JPEG, which bounds its time too; every fault of a file is a PictureError that says
+what is wrong with it.
 """
 
 from __future__ import annotations
@@ -25,12 +26,17 @@ from kubetuner.errors import DataError
 
 MAX_BYTES: Final = 1 << 29
 """Longest file that is read, 512 MiB."""
+_MAX_SCANNED: Final = 4_000_000_000
+"""Most pixels that the scans of a JPEG pass over together: about five seconds. A scan over the whole picture can be of a hundred bytes."""
 _NOT_READ: Final = frozenset(
     ("EPS", "PDF", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "IPTC")
 )  # EPS and PDF would start another program; the others need plug-ins or hold no picture
 _FREQUENT: Final = frozenset(("JPEG", "PNG", "WEBP"))
 _STILL: Final = frozenset(("MPO", "PSD", "ICO", "ICNS", "JPEG"))  # further frames are previews, layers or sizes of one picture
 _ROWS_HASHED: Final = 1024
+_SCAN: Final = b"\xff\xda"
+_END_OF_IMAGE: Final = 0xD9
+_WITHOUT_LENGTH: Final = frozenset((0x00, 0x01, *range(0xD0, 0xD9), 0xFF))  # data that looks like a marker, restarts, padding
 _DAMAGE: Final = (
     OSError,
     SyntaxError,
@@ -100,6 +106,7 @@ def decode(data: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=formats()) as image:
             _check(image)
+            _check_scans(image, data)
             image.load()
             return _upright(colour.to_srgb(image), image)
     except UnidentifiedImageError:
@@ -140,6 +147,32 @@ def _check(image: Image.Image) -> None:
     if frames > 1:
         what = "pages" if image.format in ("TIFF", "DCX") else "frames"
         raise PictureError("animated", f"{image.format} of {frames} {what}; save the one to train on as a picture of its own")
+
+
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    """A progressive JPEG comes in about ten scans; thousands of them take hours, however small the file."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    most = _MAX_SCANNED // (image.width * image.height)
+    if data.count(_SCAN) > most and (scans := _scans(data)) > most:  # the count sees also what only looks like a scan, in a preview
+        raise PictureError(
+            "too_many_pixels", f"{scans} scans over {image.width}x{image.height} pixels; save it as a JPEG that is not progressive"
+        )
+
+
+def _scans(data: bytes) -> int:
+    """Scans of a JPEG up to its end, from marker to marker (ITU T.81, annex B); what stands between is passed over, as decoders do."""
+    at, scans = 2, 0
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == _END_OF_IMAGE:
+            break
+        if marker in _WITHOUT_LENGTH:
+            at += 1 if marker == 0xFF else 2
+            continue
+        scans += marker == _SCAN[1]
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return scans
 
 
 def _upright(pixels: Image.Image, source: Image.Image) -> Image.Image:

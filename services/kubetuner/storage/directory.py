@@ -200,7 +200,9 @@ def _cure(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "free space or choose another --store"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return "move the file that stands where a folder belongs, or choose another --store"
+        places = [Path(error.filename), *Path(error.filename).parents]
+        obstacle = next((place for place in places if os.path.lexists(place) and not place.is_dir()), places[0])
+        return f"move {obstacle} away, which stands where a folder belongs, or choose another --store"
     return "give the right to write there or choose another --store"
 
 

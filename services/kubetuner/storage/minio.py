@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,6 +78,8 @@ class MinioStore:
     """Told when the server is away, and when it is back."""
     patience_seconds: float = _PATIENCE
     _answered: bool = field(default=False, init=False)
+    _away: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
     def from_uri(cls, uri: str, *, path: str, environment: Mapping[str, str] = os.environ, note: Callable[[str], None] = silent) -> Self:
@@ -253,7 +256,7 @@ class MinioStore:
     def _again(self, key: str, call: Callable[[], _T]) -> _T:
         """The call's answer; while the server is away it is asked again, ever more seldom. Raises in words for the user."""
         started = time.monotonic()
-        pause, told = 0.1, False
+        pause = 0.1
         while True:
             try:
                 answer = call()
@@ -268,16 +271,22 @@ class MinioStore:
                         f"{self.uri}: the object server at {self.endpoint} does not answer ({_short(error)}); "
                         "start it, or correct AWS_ENDPOINT_URL, and run again"
                     ) from error
-                if waited > _SECONDS_UNTIL_TOLD and not told:
+                if waited > _SECONDS_UNTIL_TOLD and self._tell(away=True):
                     self.note(f"{self.uri}: the object server does not answer ({_short(error)}); trying again for up to {patience:.0f} s")
-                    told = True
                 time.sleep(pause)
                 pause = min(pause * 2, 3.0)
                 continue
             self._answered = True
-            if told:
+            if self._tell(away=False):
                 self.note(f"{self.uri}: the object server answers again after {time.monotonic() - started:.0f} s")
             return answer
+
+    def _tell(self, *, away: bool) -> bool:
+        """Whether it is news that the server is away or back; threads meet the same outage."""
+        with self._lock:
+            news = away != self._away
+            self._away = away
+        return news
 
     def _in_words(self, key: str, error: Exception) -> KubeTunerError:
         if not isinstance(error, S3Error):

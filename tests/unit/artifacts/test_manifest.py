@@ -65,7 +65,15 @@ def test_any_file_name_has_a_path_in_utf8(name: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [(b"100%.png", "100%.png"), (b"%41", "%2541"), (b"na\xffme", "na%FFme"), ("é".encode(), "é"), (b"%\xff", "%%FF")]
+    ("name", "path"),
+    [
+        (b"100%.png", "100%.png"),
+        (b"two\nlines\x1b[31m", "two%0Alines%1B[31m"),
+        (b"%41", "%2541"),
+        (b"na\xffme", "na%FFme"),
+        ("é".encode(), "é"),
+        (b"%\xff", "%%FF"),
+    ],
 )
 def test_plain_names_stay_as_they_are(name: bytes, path: str) -> None:
     assert manifest.encode_path(os.fsdecode(name)) == path

@@ -41,3 +41,13 @@ def test_length_by_steps_or_by_epochs() -> None:
     assert batches.total_steps(7, max_steps=None, epochs=3) == 21
     assert batches.total_epochs(100, steps_in_epoch=8) == 12.5
     assert batches.total_epochs(100, steps_in_epoch=0) == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "steps", "words"), [(batches.MAX_BATCHES + 1, 1, "an epoch has"), (1, batches.MAX_STEPS + 1, "the run has")]
+)
+def test_a_run_that_is_too_long_says_of_what(count: int, steps: int, words: str) -> None:
+    trouble = batches.too_long(count, steps)
+    assert trouble is not None
+    assert trouble[0].startswith(words)
+    assert batches.too_long(batches.MAX_BATCHES, batches.MAX_STEPS) is None

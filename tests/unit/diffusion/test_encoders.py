@@ -65,9 +65,9 @@ def test_a_sample_is_mean_and_deviation_times_noise_scaled() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_a_tensor_survives_packing(dtype: torch.dtype) -> None:
+def test_a_batch_survives_packing(dtype: torch.dtype) -> None:
     tensor = torch.randn(3, 5).to(dtype)
-    assert torch.equal(unpack(pack(tensor)), tensor)
+    assert torch.equal(torch.stack([unpack(row) for row in pack(tensor)]), tensor)
 
 
 def test_a_picture_that_encodes_to_nan_is_named(source: ModelSource) -> None:

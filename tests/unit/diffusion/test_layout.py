@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import struct
 from collections.abc import Callable
@@ -131,6 +132,23 @@ def test_tokens_that_the_text_encoder_does_not_know_are_named(model: Path) -> No
         load.load_text_encoders(load.open_model(Model(path="model"), base=model.parent), dtype=torch.float32, device=CPU)
 
 
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("text_encoder", {"hidden_act": 7}),
+        ("text_encoder_2", {"num_attention_heads": []}),
+        ("vae", {"in_channels": "x"}),
+        ("unet", {"act_fn": 7}),
+    ],
+)
+def test_a_config_that_no_model_can_be_built_from_is_named(model: Path, part: str, values: dict[str, Any]) -> None:
+    change(model / part / "config.json", **values)
+    source = load.open_model(Model(path="model"), base=model.parent)
+    read = {"unet": load.load_unet, "vae": load.load_vae}.get(part, load.load_text_encoders)
+    with pytest.raises(DataError, match=rf"model model: {part} cannot be loaded: .*; bring the model again$"):
+        read(source, dtype=torch.float32, device=CPU)
+
+
 def wrong_shape(weights: dict[str, torch.Tensor]) -> None:
     weights[max(weights, key=lambda name: weights[name].numel())] = torch.zeros(3, 3)
 
@@ -205,3 +223,28 @@ def test_a_path_that_leads_to_no_model_is_named(model: Path, fields: dict[str, A
 def test_a_name_on_the_hub_is_left_to_whoever_brings_it(tmp_path: Path) -> None:
     layout.check_model(Model(path="owner/name"), tmp_path)
     layout.check_model(Model(), tmp_path)
+
+
+def test_no_header_and_no_config_raises_anything_but_a_data_error(model: Path) -> None:
+    draw = random.Random(4)
+    files = [*(model / name for name in WEIGHTS.values()), *(model / part / name for part, name in layout.CONFIGS.items())]
+    refused = 0
+    for number in range(300):
+        file = files[number % len(files)]
+        whole = file.read_bytes()
+        changed = bytearray(whole)
+        if file.suffix == ".json" and draw.random() < 0.7:
+            config = json.loads(whole)
+            config[draw.choice(list(config))] = draw.choice([None, -1, 0, 2**70, "x", [], {}, True, 0.5, [1, 2], [None]])
+            changed = bytearray(json.dumps(config).encode())
+        else:
+            for _ in range(draw.choice([1, 3, 30])):
+                changed[draw.randrange(min(len(changed), 4000))] = draw.randrange(256)
+        file.write_bytes(changed)
+        try:
+            check(model)
+        except DataError as error:
+            refused += 1
+            assert "\n" not in str(error)  # noqa: PT017 (of each of three hundred)
+        file.write_bytes(whole)
+    assert refused > 50

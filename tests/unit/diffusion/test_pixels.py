@@ -204,6 +204,28 @@ def test_files_that_are_no_usable_picture_say_why(content: bytes, reason: str, w
     assert caught.value.reason == reason
 
 
+def progressive(width: int, height: int, scans: int, between: bytes = b"") -> bytes:
+    """A JPEG whose last scan comes again and again."""
+    content = encoded(Image.new("L", (width, height), 128), "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + (between + last) * scans + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("between", [b"", b"\xff\xff\xff", b"rubbish", b"\xff\xd0"], ids=["plain", "padded", "rubbish", "restart"])
+def test_a_small_file_that_would_take_hours_is_refused(between: bytes) -> None:
+    with pytest.raises(PictureError, match=r"\d+ scans over 4000x4000 pixels") as caught:
+        pixels.decode(progressive(4000, 4000, 400, between))
+    assert caught.value.reason == "too_many_pixels"
+
+
+def test_a_progressive_picture_and_what_only_looks_like_scans_are_read() -> None:
+    assert pixels.decode(progressive(300, 200, 3)).size == (300, 200)
+    assert pixels.decode(encoded(Image.fromarray(noise(1200, 800)), "JPEG", progressive=True, comment=b"\xff\xda" * 5000)).size == (
+        1200,
+        800,
+    )
+
+
 def test_wrong_ending_is_read_by_content_and_one_pixel_is_a_picture() -> None:
     assert decoded(Image.new("RGB", (1, 1), (1, 2, 3)), "BMP").tolist() == [[[1, 2, 3]]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,39 @@ def test_file_that_is_too_long_is_not_even_read(bench: Bench) -> None:
         file.truncate(pixels.MAX_BYTES + 1)  # takes no room on the disk
     row = next(row for row in bench.rows() if row["path"] == "long.png")
     assert (row["reason"], row["bytes"], row["sha256"]) == ("too_many_bytes", pixels.MAX_BYTES + 1, "")
+
+
+def test_what_is_no_file_is_a_row_and_holds_nobody_up(bench: Bench) -> None:
+    builders.photographs(bench.pictures, [(64, 64)])
+    os.mkfifo(bench.pictures / "pipe.jpg")
+    (bench.pictures / "endless.png").symlink_to("/dev/zero")
+    (bench.pictures / "dangling.png").symlink_to("nowhere")
+    (bench.pictures / "folder.jpg").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(bench.pictures / "socket.jpg"))
+    reasons = {row["path"]: row["reason"] for row in bench.rows() if not row["used"]}
+    assert reasons == dict.fromkeys(("pipe.jpg", "endless.png", "dangling.png", "socket.jpg"), "unreadable")
+
+
+def test_twins_by_case_dots_and_dashes_are_pictures_of_their_own(bench: Bench) -> None:
+    names = ["A.png", "a.png", "A.PNG", "-rf.png", ".hidden.png", "..png", "a.b.PnG"]
+    for number, name in enumerate(names):
+        builders.picture((64, 64), seed=number).save(str(bench.pictures / name), "PNG")
+    rows = bench.rows(captionStrategy="instanceprompt", instancePrompts=["x"])
+    assert [row["path"] for row in rows if row["used"]] == sorted(names)
+
+
+def test_caption_file_that_is_too_long_is_not_even_read(bench: Bench) -> None:
+    builders.photographs(bench.pictures, [(64, 64)] * 3)
+    first, second, third = sorted(bench.pictures.iterdir())
+    with open(first.with_suffix(".txt"), "wb") as file:
+        file.truncate(1 << 40)  # takes no room on the disk
+    os.mkfifo(second.with_suffix(".txt"))
+    third.with_suffix(".txt").write_bytes(b"\xef\xbb\xbfa cat\r\na dog\r\n")
+    rows = bench.rows(captionStrategy="textfile")
+    assert [row["reason"] for row in rows] == ["caption_unreadable", "caption_missing", ""]
+    assert f"{1 << 40} bytes long" in rows[0]["detail"]
+    assert rows[2]["captions"] == ["a cat", "a dog"]
 
 
 def test_loop_of_links_is_walked_once(bench: Bench) -> None:

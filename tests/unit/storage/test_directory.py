@@ -1,11 +1,14 @@
 """What only a folder has: links, loops, rights, leftovers of a killed writer."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kubetuner.errors import ArtifactError, DataError, SpecError
+from kubetuner.errors import ArtifactError, DataError, KubeTunerError, SpecError
 from kubetuner.storage import open_store
 from kubetuner.storage.directory import DirectoryStore
 
@@ -56,7 +59,66 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
         keys(deep / ("d" * 200))
 
 
-@pytest.mark.parametrize(("uri", "words"), [("ftp://a/b", "scheme"), ("./nowhere", "is not a folder"), ("s3://", "names no bucket")])
+def test_what_is_no_plain_file_is_listed_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    store = DirectoryStore(tmp_path)
+    assert [(info.key, info.size) for info in store.list()] == [("endless", 0), ("pipe", 0), ("socket", 0)]
+    for key in keys(tmp_path):
+        assert store.head(key) is None
+        with pytest.raises(ArtifactError, match=f"{key}: cannot be read"):
+            store.get(key)
+        with pytest.raises(KubeTunerError, match=f"{key}: stands where an object belongs"):
+            store.put(key, b"1")
+
+
+@pytest.mark.parametrize("obstacle", ["a", "a/b", ".incoming"])
+def test_a_file_where_a_folder_belongs_is_an_error_and_not_somebody_elses_object(tmp_path: Path, obstacle: str) -> None:
+    (tmp_path / obstacle).parent.mkdir(exist_ok=True)
+    (tmp_path / obstacle).write_bytes(b"in the way")
+    with pytest.raises(KubeTunerError, match=rf"a/b/c: cannot be written .*move {tmp_path / obstacle} away"):
+        DirectoryStore(tmp_path).put("a/b/c", b"1")
+    assert (tmp_path / obstacle).read_bytes() == b"in the way"
+
+
+def test_folders_deeper_than_pythons_stack_are_listed(tmp_path: Path) -> None:
+    deep = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=deep)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = deeper
+    os.close(os.open("file", os.O_CREAT, dir_fd=deep))
+    os.close(deep)
+    assert keys(tmp_path) == ["d/" * 1500 + "file"]
+
+
+_NAMES = st.text("a/-.0é\udc80", min_size=1, max_size=12).map(lambda name: "/".join(filter(None, name.replace(".", "._").split("/"))))
+
+
+@given(st.sets(_NAMES.filter(bool), max_size=8))
+@settings(max_examples=60, derandomize=True, deadline=None)
+def test_a_listing_goes_in_the_order_of_keys(tmp_path_factory: pytest.TempPathFactory, names: set[str]) -> None:
+    root = tmp_path_factory.mktemp("listed")
+    made = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
+    for name in made:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"1")
+    assert keys(root) == sorted(made)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("", "is no address"),
+        ("a\0b", "is no address"),
+        ("ftp://a/b", "scheme"),
+        ("./nowhere", "is not a folder"),
+        ("s3://", "names no bucket"),
+    ],
+)
 def test_an_address_that_is_none_is_named(tmp_path: Path, uri: str, words: str) -> None:
     with pytest.raises(SpecError, match=rf"spec\.here: .*{words}"):
         open_store(uri, path="spec.here", base=tmp_path, create=False)

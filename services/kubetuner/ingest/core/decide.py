@@ -1,8 +1,9 @@
-"""Decide every picture's row of the manifest: used and how, or why not. Pure: a table in, a table out."""
+"""Decide every picture's row of the manifest: used and how, or why not. Pure: a table in, batches of rows out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,7 +15,6 @@ from kubetuner.diffusion import buckets
 from kubetuner.diffusion.buckets import Face, Placement, Refusal, Sizing
 from kubetuner.v1alpha1.training_run_pb2 import Dataset
 
-_CHUNK: Final = 4096
 _NOT_SAMPLED: Final = Refusal(reason="not_sampled", detail="maxNumSamples chose others")
 
 
@@ -36,37 +36,27 @@ def sizing(dataset: Dataset) -> Sizing:
     )
 
 
-def decide(seen: pa.Table, datasets: Sequence[Dataset], *, seed: int) -> pa.Table:
-    """The manifest's rows of what was seen (schema look.SCHEMA), in its order. `datasets` are those that its column `source` counts."""
-    tables = []
-    for number, dataset in enumerate(datasets):
-        table = _decide_dataset(part(seen, "source", number), dataset, seed)
-        tables.append(_sample(table, dataset.max_num_samples, seed) if dataset.max_num_samples else table)
-    return pa.concat_tables([SCHEMA.empty_table(), *tables])
+def rows(seen: Iterable[pa.RecordBatch], datasets: Sequence[Dataset], *, seed: int) -> Iterator[pa.RecordBatch]:
+    """The manifest's rows of what was seen (schema look.SCHEMA, each batch of one source), in its order, in batches of one dataset each.
+
+    `datasets` are those that its column `source` counts. Only where a dataset is sampled are all its rows held at a time.
+    """
+    for number, batches in groupby(seen, key=lambda batch: batch["source"][0].as_py()):
+        dataset = datasets[number]
+        decided = _decide_dataset(batches, dataset, seed)
+        if dataset.max_num_samples:
+            yield from _sample(pa.Table.from_batches(decided, SCHEMA), dataset.max_num_samples, seed).to_batches()
+        else:
+            yield from decided
 
 
-def part(table: pa.Table, column: str, value: int | str) -> pa.Table:
-    """The rows that hold a value in a column whose equal values stand together; copies nothing."""
-    start = pc.index(table[column], value).as_py()
-    count = pc.sum(pc.equal(table[column], value)).as_py() or 0
-    return table.slice(max(start, 0), count)
-
-
-def duplicates(table: pa.Table) -> int:
-    """How many used rows of a dataset show the same picture as an earlier one."""
-    shown = table["pixels"].filter(table["used"])
-    return len(shown) - int(pc.count_distinct(shown).as_py())
-
-
-def _decide_dataset(rows: pa.Table, dataset: Dataset, seed: int) -> pa.Table:
+def _decide_dataset(seen: Iterable[pa.RecordBatch], dataset: Dataset, seed: int) -> Iterator[pa.RecordBatch]:
     rule = sizing(dataset)
-    batches = []
-    for batch in rows.to_batches(max_chunksize=_CHUNK):
+    for batch in seen:
         columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         for row in batch.to_pylist():
             _append(columns, row, _decide_row(row, rule, seed), dataset)
-        batches.append(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
-    return pa.Table.from_batches(batches, schema=SCHEMA)
+        yield pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
 def _decide_row(row: Mapping[str, Any], rule: Sizing, seed: int) -> Placement | Refusal:

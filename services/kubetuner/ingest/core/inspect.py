@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kubetuner.artifacts.manifest import SCHEMA
 from kubetuner.artifacts.objects import Json
 from kubetuner.context import StageContext
 from kubetuner.diffusion import batches
 from kubetuner.ingest.core import decide, look, problems, sources, tokens
-from kubetuner.ingest.core import run as stage
 from kubetuner.ingest.core.sources import Source
+from kubetuner.ingest.core.summary import Summary
 from kubetuner.v1alpha1.training_run_pb2 import Dataset, Train, TrainingRun, TrainingRunSpec
 
 _CUT_SHOWN = 100
@@ -31,8 +32,10 @@ def inspect(run: TrainingRun, ctx: StageContext) -> Json:
     spec = run.spec
     found = sources.list_all(spec, ctx.base)
     seen = look.look(found, ctx)
-    table = decide.decide(seen, [source.dataset for source in found], seed=spec.seed)
-    summary = stage.summarise(table, found)
+    counts = Summary(found)
+    rows = decide.rows(seen.to_batches(), [source.dataset for source in found], seed=spec.seed)
+    table = pa.Table.from_batches(counts.counted(rows), SCHEMA)
+    summary = counts.rows()
     buckets = _buckets(table, [source.dataset for source in found], spec.train)
     captions = _captions(table, spec, ctx)
     length = _length(buckets, spec.train)

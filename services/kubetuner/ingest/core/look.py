@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import pyarrow as pa
 
 from kubetuner.artifacts import facts
 from kubetuner.artifacts.facts import Fact, Facts
-from kubetuner.artifacts.manifest import encode_path
 from kubetuner.context import StageContext
 from kubetuner.diffusion import pixels
 from kubetuner.ingest.core import captions, faces, sources
@@ -43,12 +44,13 @@ SCHEMA: Final = pa.schema(
     ]
 )
 _CHUNK: Final = 512
+_TASK: Final = 4
+_TASKS_AHEAD: Final = 128
 _SECONDS_AT_RISK: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Picture:
-    key: str
     size: int
     sha256: bytes
     fact: Fact
@@ -69,14 +71,28 @@ def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
     with ThreadPoolExecutor(_threads(), thread_name_prefix="ingest") as pool:
         try:
             for number, source in enumerate(found):
-                one = partial(_look_at, source, known, filters[number], ctx)
-                for keys in source.batches(_CHUNK):
-                    pictures = [fresh.note(picture) for picture in pool.map(one, keys)]
-                    batches.append(_batch(number, pictures))
+                pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], ctx), source))
+                for start in range(0, len(source.paths), _CHUNK):
+                    batches.append(_batch(number, source.paths.slice(start, _CHUNK), list(islice(pictures, _CHUNK))))
                     ctx.check()
         finally:  # what was decoded before an interruption is kept too
             fresh.flush()
     return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def _in_order(pool: Executor, look_at: Callable[[str], _Picture], source: Source) -> Iterator[_Picture]:
+    """The pictures of a source in the order of their keys; the pool is always some tasks ahead. A task is several small files' worth."""
+    ahead: deque[Future[list[_Picture]]] = deque()
+    try:
+        for keys in source.batches(_TASK):
+            ahead.append(pool.submit(lambda keys: [look_at(key) for key in keys], keys))
+            if len(ahead) > _TASKS_AHEAD:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+    finally:
+        for future in ahead:
+            future.cancel()
 
 
 class _Fresh:
@@ -105,15 +121,14 @@ class _Fresh:
 def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: StageContext, key: str) -> _Picture:
     ctx.check()
     if (size := source.oversized.get(key)) is not None:
-        return _unread(key, size, pixels.too_many_bytes(size))
+        return _unread(size, pixels.too_many_bytes(size))
     content = sources.read(source, key)
     if isinstance(content, str):
-        return _unread(key, 0, pixels.PictureError("unreadable", f"the file cannot be read ({content})"))
+        return _unread(0, pixels.PictureError("unreadable", f"the file cannot be read ({content})"))
     sha256 = hashlib.sha256(content).digest()
     seek_face = source.dataset.crop_style == "face"
     fact = known.get(sha256, face=seek_face)
     return _Picture(
-        key=key,
         size=len(content),
         sha256=sha256,
         fact=_decode(content, seek_face) if fact is None else fact,
@@ -122,9 +137,9 @@ def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: Stage
     )
 
 
-def _unread(key: str, size: int, error: pixels.PictureError) -> _Picture:
+def _unread(size: int, error: pixels.PictureError) -> _Picture:
     fact = Fact(reason=error.reason, detail=error.detail)
-    return _Picture(key=key, size=size, sha256=b"", fact=fact, fresh=False, captions=Captions())
+    return _Picture(size=size, sha256=b"", fact=fact, fresh=False, captions=Captions())
 
 
 def _decode(content: bytes, seek_face: bool) -> Fact:
@@ -141,11 +156,11 @@ def _decode(content: bytes, seek_face: bool) -> Fact:
     )
 
 
-def _batch(source: int, pictures: Sequence[_Picture]) -> pa.RecordBatch:
+def _batch(source: int, paths: pa.ChunkedArray, pictures: Sequence[_Picture]) -> pa.RecordBatch:
     rows = [picture.fact for picture in pictures]
     columns = {
         "source": [source] * len(pictures),
-        "path": [encode_path(picture.key) for picture in pictures],
+        "path": paths.combine_chunks() if paths.num_chunks > 1 else paths.chunk(0),  # shares the source's memory
         "bytes": [picture.size for picture in pictures],
         "sha256": [picture.sha256 for picture in pictures],
         "pixels": [bytes.fromhex(row.pixels) for row in rows],

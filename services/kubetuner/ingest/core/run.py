@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kubetuner.artifacts import facts, manifest, objects
 from kubetuner.artifacts.objects import ArtifactRef, Json, canonical, fingerprint
@@ -15,6 +15,7 @@ from kubetuner.context import StageContext
 from kubetuner.errors import SpecError, SpecErrors
 from kubetuner.ingest.core import decide, look, sources
 from kubetuner.ingest.core.sources import Source
+from kubetuner.ingest.core.summary import Summary
 from kubetuner.spec.keyed import keyed
 from kubetuner.v1alpha1.training_run_pb2 import Dataset, TrainingRunSpec
 
@@ -44,10 +45,11 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     ref = reference(seen, datasets, seed=spec.seed)
     if objects.find(ctx.store, ref) is not None:
         return ref
-    table = decide.decide(seen, datasets, seed=spec.seed)
-    summary = summarise(table, found)
-    _require_pictures(found, summary)
-    return manifest.write(ctx.store, ref, table, {"seed": spec.seed, "datasets": summary})
+    summary, left = Summary(found), deque(seen.to_batches())
+    del seen  # what is decided is let go, while the manifest grows
+    packed = manifest.pack(summary.counted(decide.rows(_taken(left), datasets, seed=spec.seed)))
+    _require_pictures(found, summary.rows())
+    return manifest.commit(ctx.store, ref, packed, {"seed": spec.seed, "datasets": summary.rows()})
 
 
 def reference(seen: pa.Table, datasets: Sequence[Dataset], *, seed: int) -> ArtifactRef:
@@ -61,25 +63,11 @@ def reference(seen: pa.Table, datasets: Sequence[Dataset], *, seed: int) -> Arti
     return ArtifactRef(noun=manifest.NOUN, fingerprint=name)
 
 
-def summarise(table: pa.Table, found: Sequence[Source]) -> list[Json]:
-    """Counts of each dataset: found, used, reasons of the rest, files that are no pictures, pictures shown twice."""
-    rows: list[Json] = []
-    for one in found:
-        part = decide.part(table, "dataset", one.dataset.id)
-        reasons = {row["values"]: row["counts"] for row in pc.value_counts(part["reason"]).to_pylist()}
-        used = reasons.pop("", 0)
-        rows.append(
-            {
-                "id": one.dataset.id,
-                "kind": one.dataset.dataset_type,
-                "found": part.num_rows,
-                "used": used,
-                "reasons": dict(sorted(reasons.items())),
-                "duplicates": decide.duplicates(part),
-                "otherFiles": dict(sorted(one.others.items())),
-            }
-        )
-    return rows
+def _taken(batches: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Each batch, let go of once it is used: by us, and by Arrow's allocator, which would keep its memory for a while."""
+    while batches:
+        yield batches.popleft()
+        pa.default_memory_pool().release_unused()
 
 
 def nothing_found(row: Json, source: Source) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def find(model: Model, base: Path) -> Counter | None:
     folder = Path(name).expanduser() if name else None
     if folder is not None and not folder.is_absolute():
         folder = base / folder
-    if folder is not None and folder.is_dir():
+    if folder is not None and os.path.isdir(folder):
         return _from_files({file: folder / "tokenizer" / file for file in (_WHOLE, *_PARTS)})
     hub_id = name or flavours.HUB_IDS[model.flavour]
     return _from_files(_in_hub_cache(hub_id, model.revision))

@@ -64,7 +64,7 @@ def import_config(config: Path, backend: Path | None = None, environment: Mappin
 def _find(config: Path, name: str) -> Path:
     """The data backends' file: as named, or by its name beside the config, in its folder's parent, or in the working folder."""
     tried = [config.parent / name, config.parent.parent / name, Path(name), config.parent / Path(name).name]
-    found = next((path for path in tried if path.is_file()), None)
+    found = next((path for path in tried if os.path.isfile(path)), None)
     if found is None:
         raise InputError(
             f"{config.name}: data_backend_config: {name} is not beside {config} nor in the folder above; give it as the second file"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from kubetuner.errors import InputError
-from kubetuner.spec.simpletuner.source import Keys, located, read_json
+from kubetuner.spec.simpletuner.source import Keys, located, read_json, read_text
 
 Json = dict[str, Any]
 
@@ -180,11 +181,11 @@ def _filters(entry: Keys, base: Path) -> list[str]:
     value = entry.take("caption_filter_list")
     if value is None or isinstance(value, list):
         return [str(item) for item in value or []]
-    path = next((path for path in (base / str(value), base.parent / str(value)) if path.is_file()), None)
+    path = next((path for path in (base / str(value), base.parent / str(value)) if os.path.isfile(path)), None)
     if path is None:
         entry.refuse("caption_filter_list", f"{value} given, which is not there; write the filters into captionFilters")
         return []
     if path.suffix == ".json":
         found = read_json(path)
         return [str(item) for item in found] if isinstance(found, list) else []
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [line for line in read_text(path).splitlines() if line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def _prompts(keys: Keys, base: Path) -> list[str]:
     prompts = [prompt] if prompt else []
     if library is None:
         return prompts
-    path = next((path for path in (base / library, base.parent / library) if path.is_file()), None)
+    path = next((path for path in (base / library, base.parent / library) if os.path.isfile(path)), None)
     if path is None:
         keys.refuse("user_prompt_library", f"{library} given, which is not there; list its prompts in evaluate.prompts")
         return prompts

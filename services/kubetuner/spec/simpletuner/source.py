@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,16 +46,22 @@ class Settled:
     """True where no value changes what the run makes."""
 
 
+def read_text(path: Path) -> str:
+    """The text in a file."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give the path of SimpleTuner's file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the right to read it") from error
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8; save it as such") from None
+
+
 def read_json(path: Path) -> Any:
     """The value of a JSON file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the path of SimpleTuner's JSON file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8") from None
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from error
     except (RecursionError, ValueError):
@@ -63,7 +70,7 @@ def read_json(path: Path) -> Any:
 
 def located(base: Path, text: str) -> str:
     """A path as SimpleTuner would find it, from its working folder or from around its config; as it stands where nothing is there."""
-    there = next((start / text for start in (Path.cwd(), base, base.parent) if (start / text).exists()), None)
+    there = next((start / text for start in (Path.cwd(), base, base.parent) if os.path.exists(start / text)), None)
     return str(there.resolve()) if there is not None else text
 
 
