@@ -41,7 +41,7 @@ def test_without_what_was_garbage_the_run_is_still_finished(place: Place) -> Non
     place.store.put("latents/0123456789abcdef-fedcba/data.safetensors", b"half")
     left = garbage(place)
     assert {"latents", "texts"} <= {node.ref.noun for node in left.nodes} <= {"latents", "texts", "losses", "images"}
-    for key in left.keys():
+    for key in left.keys():  # noqa: SIM118 (not a dictionary)
         place.store.delete(key)
     again = place.context()
     second = local.run(run, place.base / "again", again).result
