@@ -1,8 +1,8 @@
 """What only a folder has: links, loops, rights, leftovers of a killed writer."""
 
 import os
-import subprocess
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
