@@ -17,6 +17,7 @@ import torch
 from kubetuner.diffusion import latents
 from kubetuner.train.core.order import Order, Sample
 from kubetuner.train.core.samples import Samples
+from kubetuner.train.core.threads import start_beside
 
 _AHEAD: Final = 4
 
@@ -64,10 +65,9 @@ class Feed:
         self._steps, self._rank, self._ranks = steps, rank, ranks
         self._ready: queue.Queue[list[Batch] | BaseException] = queue.Queue(_AHEAD)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._produce, name="feed", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._thread = start_beside(self._produce, "feed")
         return self
 
     def __exit__(self, *_: object) -> None:

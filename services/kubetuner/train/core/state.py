@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from kubetuner.artifacts.objects import Json
 from kubetuner.storage import ObjectStore
 from kubetuner.train.core.average import Average
 from kubetuner.train.core.compute import Compute
+from kubetuner.train.core.threads import start_beside
 from kubetuner.train.core.trainable import Trainable
 
 Row = dict[str, Any]
@@ -62,8 +64,7 @@ class Writer:
         """Take the state now and write it in the background."""
         self.wait()
         index, files, history = state.take()
-        self._thread = threading.Thread(target=self._run, args=(step, index, files, history), name="checkpoint")
-        self._thread.start()
+        self._thread = start_beside(partial(self._run, step, index, files, history), "checkpoint", yielding=True)
 
     def wait(self) -> None:
         """Until the last state is whole in the store."""
