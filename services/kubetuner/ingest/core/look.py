@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -23,8 +23,9 @@ from kubetuner.artifacts import facts
 from kubetuner.artifacts.facts import Fact, Facts
 from kubetuner.context import StageContext
 from kubetuner.diffusion import pixels
-from kubetuner.ingest.core import captions, faces, sources
+from kubetuner.ingest.core import captions, decoding, faces, sources
 from kubetuner.ingest.core.captions import Captions, Filter
+from kubetuner.ingest.core.decoding import Decoders
 from kubetuner.ingest.core.sources import Source
 
 SCHEMA: Final = pa.schema(
@@ -44,8 +45,8 @@ SCHEMA: Final = pa.schema(
     ]
 )
 _CHUNK: Final = 512
-_TASK: Final = 4
-_TASKS_AHEAD: Final = 128
+_TASK: Final = 8
+_TASKS_AHEAD: Final = 64
 _SECONDS_AT_RISK: Final = 10.0
 
 
@@ -65,13 +66,16 @@ def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
     for source in found:
         if source.dataset.crop_style == "face":
             faces.require(f"{source.path}.cropStyle")
-    ctx.progress.start("ingest", "images", sum(len(source.paths) for source in found))
+    total = sum(len(source.paths) for source in found)
+    ctx.progress.start("ingest", "images", total)
     batches: list[pa.RecordBatch] = []
     fresh = _Fresh(ctx)
-    with ThreadPoolExecutor(_threads(), thread_name_prefix="ingest") as pool:
+    cores = _cores()
+    # Twice as many threads: one of each two reads while the other waits for a decoder.
+    with decoding.choose(total, cores) as decoders, ThreadPoolExecutor(2 * cores, thread_name_prefix="ingest") as pool:
         try:
             for number, source in enumerate(found):
-                pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], ctx), source))
+                pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], decoders, ctx), source))
                 for start in range(0, len(source.paths), _CHUNK):
                     batches.append(_batch(number, source.paths.slice(start, _CHUNK), list(islice(pictures, _CHUNK))))
                     ctx.check()
@@ -80,12 +84,12 @@ def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
     return pa.Table.from_batches(batches, schema=SCHEMA)
 
 
-def _in_order(pool: Executor, look_at: Callable[[str], _Picture], source: Source) -> Iterator[_Picture]:
+def _in_order(pool: Executor, look_at: Callable[[list[str]], list[_Picture]], source: Source) -> Iterator[_Picture]:
     """The pictures of a source in the order of their keys; the pool is always some tasks ahead. A task is several small files' worth."""
     ahead: deque[Future[list[_Picture]]] = deque()
     try:
         for keys in source.batches(_TASK):
-            ahead.append(pool.submit(lambda keys: [look_at(key) for key in keys], keys))
+            ahead.append(pool.submit(look_at, keys))
             if len(ahead) > _TASKS_AHEAD:
                 yield from ahead.popleft().result()
         while ahead:
@@ -118,42 +122,33 @@ class _Fresh:
         self._since = time.monotonic()
 
 
-def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: StageContext, key: str) -> _Picture:
+def _look_at(
+    source: Source, known: Facts, filters: Sequence[Filter], decoders: Decoders, ctx: StageContext, keys: Sequence[str]
+) -> list[_Picture]:
+    """The pictures of some keys, in their order."""
     ctx.check()
+    seek_face = source.dataset.crop_style == "face"
+    seen = [_read(source, known, filters, key, seek_face) for key in keys]
+    told = iter(decoders.decode([content for _, content in seen if content is not None], seek_face=seek_face))
+    return [picture if content is None else replace(picture, fact=Fact(**next(told)), fresh=True) for picture, content in seen]
+
+
+def _read(source: Source, known: Facts, filters: Sequence[Filter], key: str, seek_face: bool) -> tuple[_Picture, bytes | None]:
+    """A picture, and its content where that is to be decoded."""
     if (size := source.oversized.get(key)) is not None:
-        return _unread(size, pixels.too_many_bytes(size))
+        return _unread(size, pixels.too_many_bytes(size)), None
     content = sources.read(source, key)
     if isinstance(content, str):
-        return _unread(0, pixels.PictureError("unreadable", f"the file cannot be read ({content})"))
+        return _unread(0, pixels.PictureError("unreadable", f"the file cannot be read ({content})")), None
     sha256 = hashlib.sha256(content).digest()
-    seek_face = source.dataset.crop_style == "face"
     fact = known.get(sha256, face=seek_face)
-    return _Picture(
-        size=len(content),
-        sha256=sha256,
-        fact=_decode(content, seek_face) if fact is None else fact,
-        fresh=fact is None,
-        captions=captions.find(source, key, filters),
-    )
+    picture = _Picture(size=len(content), sha256=sha256, fact=fact or Fact(), fresh=False, captions=captions.find(source, key, filters))
+    return picture, content if fact is None else None
 
 
 def _unread(size: int, error: pixels.PictureError) -> _Picture:
     fact = Fact(reason=error.reason, detail=error.detail)
     return _Picture(size=size, sha256=b"", fact=fact, fresh=False, captions=Captions())
-
-
-def _decode(content: bytes, seek_face: bool) -> Fact:
-    try:
-        image = pixels.decode(content)
-    except pixels.PictureError as error:
-        return Fact(reason=error.reason, detail=error.detail, face_sought=seek_face)
-    return Fact(
-        pixels=pixels.digest(image),
-        width=image.width,
-        height=image.height,
-        face_sought=seek_face,
-        face=faces.find(image) if seek_face else None,
-    )
 
 
 def _batch(source: int, paths: pa.ChunkedArray, pictures: Sequence[_Picture]) -> pa.RecordBatch:
@@ -175,6 +170,6 @@ def _batch(source: int, paths: pa.ChunkedArray, pictures: Sequence[_Picture]) ->
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
-def _threads() -> int:
-    """As many as this process has cores; Pillow and hashlib compute outside Python's lock."""
+def _cores() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
