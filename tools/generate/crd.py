@@ -21,15 +21,19 @@ _HEAD = "# Made by `make generate` from proto/kubetuner/v1alpha1/training_run.pr
 _INT32 = 2**31
 _COLUMNS: list[Json] = [
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
-    {"name": "Stage", "type": "string", "jsonPath": ".status.progress.stage"},
-    {"name": "Step", "type": "integer", "jsonPath": ".status.progress.done"},
-    {"name": "Of", "type": "integer", "jsonPath": ".status.progress.total"},
+    {"name": "Stage", "type": "string", "jsonPath": ".status.stage"},
+    {"name": "Step", "type": "string", "jsonPath": ".status.progress.step"},
     {"name": "Loss", "type": "number", "jsonPath": ".status.progress.figures.loss"},
-    {"name": "ETA", "type": "number", "jsonPath": ".status.progress.remainingSeconds", "description": "Seconds left of the stage"},
+    {"name": "ETA", "type": "string", "jsonPath": ".status.progress.eta", "description": "Time left of the stage"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Queue", "type": "string", "jsonPath": ".spec.queue", "priority": 1},
+    {"name": "Images", "type": "integer", "jsonPath": ".status.images", "priority": 1},
+    {"name": "GPU-Seconds", "type": "number", "jsonPath": ".status.gpuSeconds", "priority": 1},
     {"name": "Checkpoint", "type": "string", "jsonPath": ".status.artifacts.checkpoint", "priority": 1},
-    {"name": "Report", "type": "string", "jsonPath": ".status.artifacts.report", "priority": 1},
+    {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},
 ]
+_BEGUN = "has(oldSelf.status) && has(oldSelf.status.stages) && size(oldSelf.status.stages) > 0"
+_SUSPENDED = "(has(oldSelf.spec.suspend) && oldSelf.spec.suspend || has(self.spec.suspend) && self.spec.suspend)"
 
 
 def render(comments: dict[str, str]) -> str:
@@ -83,7 +87,25 @@ def _root(comments: dict[str, str]) -> Json:
     found["properties"]["kind"] = {"type": "string"}
     found["properties"]["metadata"] = {"type": "object", "properties": {"name": _bounds(name, schema.scalar_rules(name))}}
     found["required"] = ["spec"]
+    found["x-kubernetes-validations"] = found.get("x-kubernetes-validations", []) + _changes()
     return found
+
+
+def _changes() -> list[Json]:
+    """Rules about changes, which only a cluster knows: what a run works by stays, cancel is for good."""
+    cancelled = "!(has(oldSelf.spec.cancel) && oldSelf.spec.cancel) || has(self.spec.cancel) && self.spec.cancel"
+    rules = [{"rule": cancelled, "message": "spec.cancel cannot be taken back; make a new run"}]
+    for name in ("model", "datasets", "embed", "train", "evaluate", "managedBy"):
+        message = f"spec.{name} cannot change once the run has begun; make a new run"
+        rules.append({"rule": f"!({_BEGUN}) || {_same(name)}", "message": message})
+    for name in ("queue", "compute"):
+        message = f"spec.{name} changes only while the run is suspended"
+        rules.append({"rule": f"!({_BEGUN}) || {_SUSPENDED} || {_same(name)}", "message": message})
+    return rules
+
+
+def _same(name: str) -> str:
+    return f"(has(self.spec.{name}) == has(oldSelf.spec.{name}) && (!has(self.spec.{name}) || self.spec.{name} == oldSelf.spec.{name}))"
 
 
 def _message(message: Descriptor, comments: dict[str, str]) -> Json:

@@ -14,9 +14,16 @@ PATTERNS: Final = {
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and '-', with a letter or digit first and last",
     "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$": "letters, digits, '-', '_' and '.', with a letter or digit first and last",
     "^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$": "letters, digits, '-', '_', '.' and '/', with a letter or digit first and last",
+    "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$": "letters, digits, '.', '_' and '-', with a letter or digit first and last",
+    "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$": "letters, digits, '.', '_' and '-', with a letter or digit first and last",
     "^[0-9a-f]{40}$": "40 hex digits",
     "^[0-9a-f]{64}$": "64 hex digits",
     "^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$": "WIDTHxHEIGHT in pixels, as 1024x768",
+    "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "lower-case letters, digits, '-' and '.', with a letter or digit first and last",
+    "^[0-9]{1,6}([.][0-9]{1,3})?m?$": "a quantity of processors, as 4, 0.5 or 500m",
+    "^[0-9]{1,16}([.][0-9]{1,3})?(k|M|G|T|Ki|Mi|Gi|Ti)?$": "a quantity of bytes, as 16Gi",
+    "^[0-9]{1,10}([.][0-9]{1,3})?(k|M|G|T|Ki|Mi|Gi|Ti)?$": "a quantity of bytes, as 2Gi",
+    "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$": "a resource's name, as nvidia.com/gpu",
 }
 _LONGEST: Final = 60
 

@@ -28,7 +28,7 @@ from kubetuner.v1alpha1 import job_pb2 as kubetuner_dot_v1alpha1_dot_job__pb2
 from kubetuner.v1alpha1 import training_run_pb2 as kubetuner_dot_v1alpha1_dot_training__run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'kubetuner/v1alpha1/ingest_service.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a#kubetuner/v1alpha1/inspection.proto\x1a\x1ckubetuner/v1alpha1/job.proto\x1a%kubetuner/v1alpha1/training_run.proto\"\xce\x01\n\x12StartIngestRequest\x12\x39\n\x04spec\x18\x01 \x01(\x0b\x32#.kubetuner.v1alpha1.TrainingRunSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x03run\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xbc\x02\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12(\n\x05shard\x18\x06 \x01(\x0b\x32\x19.kubetuner.v1alpha1.ShardJ\x04\x08\x02\x10\x03\";\n\x13StartIngestResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job\"S\n\x16InspectDatasetsRequest\x12\x39\n\x04spec\x18\x01 \x01(\x0b\x32#.kubetuner.v1alpha1.TrainingRunSpecB\x06\xbaH\x03\xc8\x01\x01\"\x89\x01\n\x17InspectDatasetsResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ProgressH\x00\x12\x34\n\ninspection\x18\x02 \x01(\x0b\x32\x1e.kubetuner.v1alpha1.InspectionH\x00\x42\x06\n\x04step2\xdd\x01\n\rIngestService\x12^\n\x0bStartIngest\x12&.kubetuner.v1alpha1.StartIngestRequest\x1a\'.kubetuner.v1alpha1.StartIngestResponse\x12l\n\x0fInspectDatasets\x12*.kubetuner.v1alpha1.InspectDatasetsRequest\x1a+.kubetuner.v1alpha1.InspectDatasetsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'kubetuner/v1alpha1/ingest_service.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a#kubetuner/v1alpha1/inspection.proto\x1a\x1ckubetuner/v1alpha1/job.proto\x1a%kubetuner/v1alpha1/training_run.proto\"\xfd\x01\n\x12StartIngestRequest\x12\x39\n\x04spec\x18\x01 \x01(\x0b\x32#.kubetuner.v1alpha1.TrainingRunSpecB\x06\xbaH\x03\xc8\x01\x01\x12K\n\nrequest_id\x18\x03 \x01(\tB7\xbaH4r2\x18\x80\x01\x32-^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$\x12\x15\n\x03run\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xbc\x02\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12(\n\x05shard\x18\x06 \x01(\x0b\x32\x19.kubetuner.v1alpha1.ShardJ\x04\x08\x02\x10\x03\";\n\x13StartIngestResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job\"S\n\x16InspectDatasetsRequest\x12\x39\n\x04spec\x18\x01 \x01(\x0b\x32#.kubetuner.v1alpha1.TrainingRunSpecB\x06\xbaH\x03\xc8\x01\x01\"\x89\x01\n\x17InspectDatasetsResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ProgressH\x00\x12\x34\n\ninspection\x18\x02 \x01(\x0b\x32\x1e.kubetuner.v1alpha1.InspectionH\x00\x42\x06\n\x04step2\xdd\x01\n\rIngestService\x12^\n\x0bStartIngest\x12&.kubetuner.v1alpha1.StartIngestRequest\x1a\'.kubetuner.v1alpha1.StartIngestResponse\x12l\n\x0fInspectDatasets\x12*.kubetuner.v1alpha1.InspectDatasetsRequest\x1a+.kubetuner.v1alpha1.InspectDatasetsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTINGESTREQUEST'].fields_by_name['spec']._loaded_options = None
   _globals['_STARTINGESTREQUEST'].fields_by_name['spec']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STARTINGESTREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_STARTINGESTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_STARTINGESTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H4r2\030\200\0012-^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$'
   _globals['_STARTINGESTREQUEST'].fields_by_name['run']._loaded_options = None
   _globals['_STARTINGESTREQUEST'].fields_by_name['run']._serialized_options = b'\272H\005r\003\030\274\002'
   _globals['_STARTINGESTREQUEST'].fields_by_name['attempt']._loaded_options = None
@@ -46,13 +46,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSPECTDATASETSREQUEST'].fields_by_name['spec']._loaded_options = None
   _globals['_INSPECTDATASETSREQUEST'].fields_by_name['spec']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STARTINGESTREQUEST']._serialized_start=199
-  _globals['_STARTINGESTREQUEST']._serialized_end=405
-  _globals['_STARTINGESTRESPONSE']._serialized_start=407
-  _globals['_STARTINGESTRESPONSE']._serialized_end=466
-  _globals['_INSPECTDATASETSREQUEST']._serialized_start=468
-  _globals['_INSPECTDATASETSREQUEST']._serialized_end=551
-  _globals['_INSPECTDATASETSRESPONSE']._serialized_start=554
-  _globals['_INSPECTDATASETSRESPONSE']._serialized_end=691
-  _globals['_INGESTSERVICE']._serialized_start=694
-  _globals['_INGESTSERVICE']._serialized_end=915
+  _globals['_STARTINGESTREQUEST']._serialized_end=452
+  _globals['_STARTINGESTRESPONSE']._serialized_start=454
+  _globals['_STARTINGESTRESPONSE']._serialized_end=513
+  _globals['_INSPECTDATASETSREQUEST']._serialized_start=515
+  _globals['_INSPECTDATASETSREQUEST']._serialized_end=598
+  _globals['_INSPECTDATASETSRESPONSE']._serialized_start=601
+  _globals['_INSPECTDATASETSRESPONSE']._serialized_end=738
+  _globals['_INGESTSERVICE']._serialized_start=741
+  _globals['_INGESTSERVICE']._serialized_end=962
 # @@protoc_insertion_point(module_scope)

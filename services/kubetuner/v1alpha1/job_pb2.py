@@ -28,7 +28,7 @@ from kubetuner.v1alpha1 import artifact_pb2 as kubetuner_dot_v1alpha1_dot_artifa
 from kubetuner.v1alpha1 import training_run_pb2 as kubetuner_dot_v1alpha1_dot_training__run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ckubetuner/v1alpha1/job.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!kubetuner/v1alpha1/artifact.proto\x1a%kubetuner/v1alpha1/training_run.proto\"\xcf\x04\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0b\n\x03run\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12(\n\x05shard\x18\x05 \x01(\x0b\x32\x19.kubetuner.v1alpha1.Shard\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x1c.kubetuner.v1alpha1.JobState\x12.\n\x08progress\x18\x07 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.Progress\x12,\n\x06source\x18\x08 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.Artifact\x12,\n\x06result\x18\t \x01(\x0b\x32\x1c.kubetuner.v1alpha1.Artifact\x12+\n\x05\x65rror\x18\n \x01(\x0b\x32\x1c.kubetuner.v1alpha1.JobError\x12/\n\x04work\x18\x0b \x03(\x0b\x32!.kubetuner.v1alpha1.Job.WorkEntry\x12\x10\n\x08sequence\x18\x0c \x01(\x05\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tWorkEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\x8a\x01\n\x05Shard\x12\x16\n\x05index\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1a\n\x05\x63ount\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01:M\xbaHJ\x1aH\n\x0bshard.index\x12 index counts from 0 to count - 1\x1a\x17this.index < this.count\"\x81\x01\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x41\n\nviolations\x18\x03 \x03(\x0b\x32\".kubetuner.v1alpha1.FieldViolationB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x11\n\tretryable\x18\x04 \x01(\x08\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x9f\x02\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1c.kubetuner.v1alpha1.JobStateH\x00\x12\x30\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ProgressH\x00\x12\x0e\n\x04note\x18\x05 \x01(\tH\x00\x12-\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.JobErrorH\x00\x12.\n\x06result\x18\x07 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ArtifactH\x00\x42\x07\n\x05\x65vent*\xb6\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x12\x19\n\x15JOB_STATE_INTERRUPTED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ckubetuner/v1alpha1/job.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!kubetuner/v1alpha1/artifact.proto\x1a%kubetuner/v1alpha1/training_run.proto\"\xfc\x04\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0b\n\x03run\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12(\n\x05shard\x18\x05 \x01(\x0b\x32\x19.kubetuner.v1alpha1.Shard\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x1c.kubetuner.v1alpha1.JobState\x12.\n\x08progress\x18\x07 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.Progress\x12,\n\x06source\x18\x08 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.Artifact\x12,\n\x06result\x18\t \x01(\x0b\x32\x1c.kubetuner.v1alpha1.Artifact\x12+\n\x05\x65rror\x18\n \x01(\x0b\x32\x1c.kubetuner.v1alpha1.JobError\x12/\n\x04work\x18\x0b \x03(\x0b\x32!.kubetuner.v1alpha1.Job.WorkEntry\x12\x10\n\x08sequence\x18\x0c \x01(\x05\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05model\x18\x10 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.Artifact\x1a+\n\tWorkEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\x8a\x01\n\x05Shard\x12\x16\n\x05index\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1a\n\x05\x63ount\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01:M\xbaHJ\x1aH\n\x0bshard.index\x12 index counts from 0 to count - 1\x1a\x17this.index < this.count\"\x81\x01\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x41\n\nviolations\x18\x03 \x03(\x0b\x32\".kubetuner.v1alpha1.FieldViolationB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x11\n\tretryable\x18\x04 \x01(\x08\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x9f\x02\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1c.kubetuner.v1alpha1.JobStateH\x00\x12\x30\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ProgressH\x00\x12\x0e\n\x04note\x18\x05 \x01(\tH\x00\x12-\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.JobErrorH\x00\x12.\n\x06result\x18\x07 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ArtifactH\x00\x42\x07\n\x05\x65vent*\xb6\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x12\x19\n\x15JOB_STATE_INTERRUPTED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,18 +45,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARD']._serialized_options = b'\272HJ\032H\n\013shard.index\022 index counts from 0 to count - 1\032\027this.index < this.count'
   _globals['_JOBERROR'].fields_by_name['violations']._loaded_options = None
   _globals['_JOBERROR'].fields_by_name['violations']._serialized_options = b'\272H\006\222\001\003\020\350\007'
-  _globals['_JOBSTATE']._serialized_start=1400
-  _globals['_JOBSTATE']._serialized_end=1582
+  _globals['_JOBSTATE']._serialized_start=1445
+  _globals['_JOBSTATE']._serialized_end=1627
   _globals['_JOB']._serialized_start=189
-  _globals['_JOB']._serialized_end=780
-  _globals['_JOB_WORKENTRY']._serialized_start=737
-  _globals['_JOB_WORKENTRY']._serialized_end=780
-  _globals['_SHARD']._serialized_start=783
-  _globals['_SHARD']._serialized_end=921
-  _globals['_JOBERROR']._serialized_start=924
-  _globals['_JOBERROR']._serialized_end=1053
-  _globals['_FIELDVIOLATION']._serialized_start=1055
-  _globals['_FIELDVIOLATION']._serialized_end=1107
-  _globals['_JOBEVENT']._serialized_start=1110
-  _globals['_JOBEVENT']._serialized_end=1397
+  _globals['_JOB']._serialized_end=825
+  _globals['_JOB_WORKENTRY']._serialized_start=782
+  _globals['_JOB_WORKENTRY']._serialized_end=825
+  _globals['_SHARD']._serialized_start=828
+  _globals['_SHARD']._serialized_end=966
+  _globals['_JOBERROR']._serialized_start=969
+  _globals['_JOBERROR']._serialized_end=1098
+  _globals['_FIELDVIOLATION']._serialized_start=1100
+  _globals['_FIELDVIOLATION']._serialized_end=1152
+  _globals['_JOBEVENT']._serialized_start=1155
+  _globals['_JOBEVENT']._serialized_end=1442
 # @@protoc_insertion_point(module_scope)

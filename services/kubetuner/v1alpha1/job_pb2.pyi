@@ -31,7 +31,7 @@ JOB_STATE_CANCELLED: JobState
 JOB_STATE_INTERRUPTED: JobState
 
 class Job(_message.Message):
-    __slots__ = ("name", "stage", "run", "attempt", "shard", "state", "progress", "source", "result", "error", "work", "sequence", "create_time", "start_time", "end_time")
+    __slots__ = ("name", "stage", "run", "attempt", "shard", "state", "progress", "source", "result", "error", "work", "sequence", "create_time", "start_time", "end_time", "model")
     class WorkEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +54,7 @@ class Job(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     stage: str
     run: str
@@ -69,7 +70,8 @@ class Job(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., stage: _Optional[str] = ..., run: _Optional[str] = ..., attempt: _Optional[int] = ..., shard: _Optional[_Union[Shard, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., progress: _Optional[_Union[_training_run_pb2.Progress, _Mapping]] = ..., source: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., result: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., work: _Optional[_Mapping[str, int]] = ..., sequence: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    model: _artifact_pb2.Artifact
+    def __init__(self, name: _Optional[str] = ..., stage: _Optional[str] = ..., run: _Optional[str] = ..., attempt: _Optional[int] = ..., shard: _Optional[_Union[Shard, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., progress: _Optional[_Union[_training_run_pb2.Progress, _Mapping]] = ..., source: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., result: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., work: _Optional[_Mapping[str, int]] = ..., sequence: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ...) -> None: ...
 
 class Shard(_message.Message):
     __slots__ = ("index", "count")

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from kubetuner.v1alpha1 import job_pb2 as kubetuner_dot_v1alpha1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$kubetuner/v1alpha1/job_service.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ckubetuner/v1alpha1/job.proto\")\n\rGetJobRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfd\x01\"6\n\x0eGetJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job\"N\n\x0fListJobsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"R\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.kubetuner.v1alpha1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x0fWatchJobRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfd\x01\x12\x1f\n\x0estart_sequence\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"?\n\x10WatchJobResponse\x12+\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.JobEvent\",\n\x10\x43\x61ncelJobRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfd\x01\"9\n\x11\x43\x61ncelJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job2\xe7\x02\n\nJobService\x12O\n\x06GetJob\x12!.kubetuner.v1alpha1.GetJobRequest\x1a\".kubetuner.v1alpha1.GetJobResponse\x12U\n\x08ListJobs\x12#.kubetuner.v1alpha1.ListJobsRequest\x1a$.kubetuner.v1alpha1.ListJobsResponse\x12W\n\x08WatchJob\x12#.kubetuner.v1alpha1.WatchJobRequest\x1a$.kubetuner.v1alpha1.WatchJobResponse0\x01\x12X\n\tCancelJob\x12$.kubetuner.v1alpha1.CancelJobRequest\x1a%.kubetuner.v1alpha1.CancelJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$kubetuner/v1alpha1/job_service.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ckubetuner/v1alpha1/job.proto\"S\n\rGetJobRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r/\x18\xfd\x01\x32*^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$\"6\n\x0eGetJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job\"N\n\x0fListJobsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"R\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.kubetuner.v1alpha1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x0fWatchJobRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r/\x18\xfd\x01\x32*^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$\x12\x1f\n\x0estart_sequence\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"?\n\x10WatchJobResponse\x12+\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.JobEvent\"V\n\x10\x43\x61ncelJobRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r/\x18\xfd\x01\x32*^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$\"9\n\x11\x43\x61ncelJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job2\xe7\x02\n\nJobService\x12O\n\x06GetJob\x12!.kubetuner.v1alpha1.GetJobRequest\x1a\".kubetuner.v1alpha1.GetJobResponse\x12U\n\x08ListJobs\x12#.kubetuner.v1alpha1.ListJobsRequest\x1a$.kubetuner.v1alpha1.ListJobsResponse\x12W\n\x08WatchJob\x12#.kubetuner.v1alpha1.WatchJobRequest\x1a$.kubetuner.v1alpha1.WatchJobResponse0\x01\x12X\n\tCancelJob\x12$.kubetuner.v1alpha1.CancelJobRequest\x1a%.kubetuner.v1alpha1.CancelJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,33 +34,33 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kubetuner.v1alpha1.job_serv
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\375\001'
+  _globals['_GETJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H1r/\030\375\0012*^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'
   _globals['_LISTJOBSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTJOBSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTJOBSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTJOBSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_WATCHJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_WATCHJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\375\001'
+  _globals['_WATCHJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H1r/\030\375\0012*^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'
   _globals['_WATCHJOBREQUEST'].fields_by_name['start_sequence']._loaded_options = None
   _globals['_WATCHJOBREQUEST'].fields_by_name['start_sequence']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_CANCELJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CANCELJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\375\001'
+  _globals['_CANCELJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H1r/\030\375\0012*^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'
   _globals['_GETJOBREQUEST']._serialized_start=119
-  _globals['_GETJOBREQUEST']._serialized_end=160
-  _globals['_GETJOBRESPONSE']._serialized_start=162
-  _globals['_GETJOBRESPONSE']._serialized_end=216
-  _globals['_LISTJOBSREQUEST']._serialized_start=218
-  _globals['_LISTJOBSREQUEST']._serialized_end=296
-  _globals['_LISTJOBSRESPONSE']._serialized_start=298
-  _globals['_LISTJOBSRESPONSE']._serialized_end=380
-  _globals['_WATCHJOBREQUEST']._serialized_start=382
-  _globals['_WATCHJOBREQUEST']._serialized_end=458
-  _globals['_WATCHJOBRESPONSE']._serialized_start=460
-  _globals['_WATCHJOBRESPONSE']._serialized_end=523
-  _globals['_CANCELJOBREQUEST']._serialized_start=525
-  _globals['_CANCELJOBREQUEST']._serialized_end=569
-  _globals['_CANCELJOBRESPONSE']._serialized_start=571
-  _globals['_CANCELJOBRESPONSE']._serialized_end=628
-  _globals['_JOBSERVICE']._serialized_start=631
-  _globals['_JOBSERVICE']._serialized_end=990
+  _globals['_GETJOBREQUEST']._serialized_end=202
+  _globals['_GETJOBRESPONSE']._serialized_start=204
+  _globals['_GETJOBRESPONSE']._serialized_end=258
+  _globals['_LISTJOBSREQUEST']._serialized_start=260
+  _globals['_LISTJOBSREQUEST']._serialized_end=338
+  _globals['_LISTJOBSRESPONSE']._serialized_start=340
+  _globals['_LISTJOBSRESPONSE']._serialized_end=422
+  _globals['_WATCHJOBREQUEST']._serialized_start=424
+  _globals['_WATCHJOBREQUEST']._serialized_end=542
+  _globals['_WATCHJOBRESPONSE']._serialized_start=544
+  _globals['_WATCHJOBRESPONSE']._serialized_end=607
+  _globals['_CANCELJOBREQUEST']._serialized_start=609
+  _globals['_CANCELJOBREQUEST']._serialized_end=695
+  _globals['_CANCELJOBRESPONSE']._serialized_start=697
+  _globals['_CANCELJOBRESPONSE']._serialized_end=754
+  _globals['_JOBSERVICE']._serialized_start=757
+  _globals['_JOBSERVICE']._serialized_end=1116
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from kubetuner.v1alpha1 import job_pb2 as kubetuner_dot_v1alpha1_dot_job__pb2
 from kubetuner.v1alpha1 import training_run_pb2 as kubetuner_dot_v1alpha1_dot_training__run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&kubetuner/v1alpha1/train_service.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a!kubetuner/v1alpha1/artifact.proto\x1a\x1ckubetuner/v1alpha1/job.proto\x1a%kubetuner/v1alpha1/training_run.proto\"\xd3\x01\n\x11StartTrainRequest\x12\x39\n\x04spec\x18\x01 \x01(\x0b\x32#.kubetuner.v1alpha1.TrainingRunSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x06source\x18\x02 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ArtifactB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x03run\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xbc\x02\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\":\n\x12StartTrainResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job2k\n\x0cTrainService\x12[\n\nStartTrain\x12%.kubetuner.v1alpha1.StartTrainRequest\x1a&.kubetuner.v1alpha1.StartTrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&kubetuner/v1alpha1/train_service.proto\x12\x12kubetuner.v1alpha1\x1a\x1b\x62uf/validate/validate.proto\x1a!kubetuner/v1alpha1/artifact.proto\x1a\x1ckubetuner/v1alpha1/job.proto\x1a%kubetuner/v1alpha1/training_run.proto\"\x82\x02\n\x11StartTrainRequest\x12\x39\n\x04spec\x18\x01 \x01(\x0b\x32#.kubetuner.v1alpha1.TrainingRunSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x06source\x18\x02 \x01(\x0b\x32\x1c.kubetuner.v1alpha1.ArtifactB\x06\xbaH\x03\xc8\x01\x01\x12K\n\nrequest_id\x18\x03 \x01(\tB7\xbaH4r2\x18\x80\x01\x32-^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$\x12\x15\n\x03run\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xbc\x02\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\":\n\x12StartTrainResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.kubetuner.v1alpha1.Job2k\n\x0cTrainService\x12[\n\nStartTrain\x12%.kubetuner.v1alpha1.StartTrainRequest\x1a&.kubetuner.v1alpha1.StartTrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,15 +40,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTTRAINREQUEST'].fields_by_name['source']._loaded_options = None
   _globals['_STARTTRAINREQUEST'].fields_by_name['source']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STARTTRAINREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_STARTTRAINREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_STARTTRAINREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H4r2\030\200\0012-^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$'
   _globals['_STARTTRAINREQUEST'].fields_by_name['run']._loaded_options = None
   _globals['_STARTTRAINREQUEST'].fields_by_name['run']._serialized_options = b'\272H\005r\003\030\274\002'
   _globals['_STARTTRAINREQUEST'].fields_by_name['attempt']._loaded_options = None
   _globals['_STARTTRAINREQUEST'].fields_by_name['attempt']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_STARTTRAINREQUEST']._serialized_start=196
-  _globals['_STARTTRAINREQUEST']._serialized_end=407
-  _globals['_STARTTRAINRESPONSE']._serialized_start=409
-  _globals['_STARTTRAINRESPONSE']._serialized_end=467
-  _globals['_TRAINSERVICE']._serialized_start=469
-  _globals['_TRAINSERVICE']._serialized_end=576
+  _globals['_STARTTRAINREQUEST']._serialized_end=454
+  _globals['_STARTTRAINRESPONSE']._serialized_start=456
+  _globals['_STARTTRAINRESPONSE']._serialized_end=514
+  _globals['_TRAINSERVICE']._serialized_start=516
+  _globals['_TRAINSERVICE']._serialized_end=623
 # @@protoc_insertion_point(module_scope)

@@ -53,23 +53,138 @@ class Metadata(_message.Message):
     def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., annotations: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class TrainingRunSpec(_message.Message):
-    __slots__ = ("seed", "model", "datasets", "embed", "train", "evaluate")
+    __slots__ = ("seed", "model", "datasets", "embed", "train", "evaluate", "suspend", "cancel", "managed_by", "queue", "compute")
     SEED_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATASETS_FIELD_NUMBER: _ClassVar[int]
     EMBED_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     EVALUATE_FIELD_NUMBER: _ClassVar[int]
+    SUSPEND_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    MANAGED_BY_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_FIELD_NUMBER: _ClassVar[int]
     seed: int
     model: Model
     datasets: _containers.RepeatedCompositeFieldContainer[Dataset]
     embed: Embed
     train: Train
     evaluate: Evaluate
-    def __init__(self, seed: _Optional[int] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., embed: _Optional[_Union[Embed, _Mapping]] = ..., train: _Optional[_Union[Train, _Mapping]] = ..., evaluate: _Optional[_Union[Evaluate, _Mapping]] = ...) -> None: ...
+    suspend: bool
+    cancel: bool
+    managed_by: str
+    queue: str
+    compute: Compute
+    def __init__(self, seed: _Optional[int] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., embed: _Optional[_Union[Embed, _Mapping]] = ..., train: _Optional[_Union[Train, _Mapping]] = ..., evaluate: _Optional[_Union[Evaluate, _Mapping]] = ..., suspend: _Optional[bool] = ..., cancel: _Optional[bool] = ..., managed_by: _Optional[str] = ..., queue: _Optional[str] = ..., compute: _Optional[_Union[Compute, _Mapping]] = ...) -> None: ...
+
+class Compute(_message.Message):
+    __slots__ = ("priority_class_name", "active_deadline_seconds", "ttl_seconds_after_finished", "retries", "scheduler_name", "ingest", "embed", "train", "evaluate")
+    PRIORITY_CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_DEADLINE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TTL_SECONDS_AFTER_FINISHED_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULER_NAME_FIELD_NUMBER: _ClassVar[int]
+    INGEST_FIELD_NUMBER: _ClassVar[int]
+    EMBED_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    EVALUATE_FIELD_NUMBER: _ClassVar[int]
+    priority_class_name: str
+    active_deadline_seconds: int
+    ttl_seconds_after_finished: int
+    retries: int
+    scheduler_name: str
+    ingest: StageCompute
+    embed: StageCompute
+    train: StageCompute
+    evaluate: StageCompute
+    def __init__(self, priority_class_name: _Optional[str] = ..., active_deadline_seconds: _Optional[int] = ..., ttl_seconds_after_finished: _Optional[int] = ..., retries: _Optional[int] = ..., scheduler_name: _Optional[str] = ..., ingest: _Optional[_Union[StageCompute, _Mapping]] = ..., embed: _Optional[_Union[StageCompute, _Mapping]] = ..., train: _Optional[_Union[StageCompute, _Mapping]] = ..., evaluate: _Optional[_Union[StageCompute, _Mapping]] = ...) -> None: ...
+
+class StageCompute(_message.Message):
+    __slots__ = ("resources", "node_selector", "tolerations", "affinity", "runtime_class_name", "shm_size", "nodes", "shards")
+    class NodeSelectorEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    NODE_SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    TOLERATIONS_FIELD_NUMBER: _ClassVar[int]
+    AFFINITY_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    SHM_SIZE_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    resources: Resources
+    node_selector: _containers.ScalarMap[str, str]
+    tolerations: _containers.RepeatedCompositeFieldContainer[Toleration]
+    affinity: Affinity
+    runtime_class_name: str
+    shm_size: str
+    nodes: int
+    shards: int
+    def __init__(self, resources: _Optional[_Union[Resources, _Mapping]] = ..., node_selector: _Optional[_Mapping[str, str]] = ..., tolerations: _Optional[_Iterable[_Union[Toleration, _Mapping]]] = ..., affinity: _Optional[_Union[Affinity, _Mapping]] = ..., runtime_class_name: _Optional[str] = ..., shm_size: _Optional[str] = ..., nodes: _Optional[int] = ..., shards: _Optional[int] = ...) -> None: ...
+
+class Resources(_message.Message):
+    __slots__ = ("cpu", "memory", "gpus", "gpu_resource", "resource_claims")
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    GPU_RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    cpu: str
+    memory: str
+    gpus: int
+    gpu_resource: str
+    resource_claims: _containers.RepeatedCompositeFieldContainer[ResourceClaim]
+    def __init__(self, cpu: _Optional[str] = ..., memory: _Optional[str] = ..., gpus: _Optional[int] = ..., gpu_resource: _Optional[str] = ..., resource_claims: _Optional[_Iterable[_Union[ResourceClaim, _Mapping]]] = ...) -> None: ...
+
+class ResourceClaim(_message.Message):
+    __slots__ = ("name", "resource_claim_name", "resource_claim_template_name")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_CLAIM_NAME_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_CLAIM_TEMPLATE_NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    resource_claim_name: str
+    resource_claim_template_name: str
+    def __init__(self, name: _Optional[str] = ..., resource_claim_name: _Optional[str] = ..., resource_claim_template_name: _Optional[str] = ...) -> None: ...
+
+class Toleration(_message.Message):
+    __slots__ = ("key", "operator", "value", "effect", "toleration_seconds")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    TOLERATION_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    operator: str
+    value: str
+    effect: str
+    toleration_seconds: int
+    def __init__(self, key: _Optional[str] = ..., operator: _Optional[str] = ..., value: _Optional[str] = ..., effect: _Optional[str] = ..., toleration_seconds: _Optional[int] = ...) -> None: ...
+
+class Affinity(_message.Message):
+    __slots__ = ("required", "preferred")
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    PREFERRED_FIELD_NUMBER: _ClassVar[int]
+    required: _containers.RepeatedCompositeFieldContainer[NodeRequirement]
+    preferred: _containers.RepeatedCompositeFieldContainer[NodeRequirement]
+    def __init__(self, required: _Optional[_Iterable[_Union[NodeRequirement, _Mapping]]] = ..., preferred: _Optional[_Iterable[_Union[NodeRequirement, _Mapping]]] = ...) -> None: ...
+
+class NodeRequirement(_message.Message):
+    __slots__ = ("key", "operator", "values")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    operator: str
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, key: _Optional[str] = ..., operator: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("family", "flavour", "path", "variant", "revision", "vae", "config")
+    __slots__ = ("family", "flavour", "path", "variant", "revision", "vae", "config", "secret")
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     FLAVOUR_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +192,7 @@ class Model(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     VAE_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
     family: str
     flavour: str
     path: str
@@ -84,7 +200,8 @@ class Model(_message.Message):
     revision: str
     vae: Vae
     config: str
-    def __init__(self, family: _Optional[str] = ..., flavour: _Optional[str] = ..., path: _Optional[str] = ..., variant: _Optional[str] = ..., revision: _Optional[str] = ..., vae: _Optional[_Union[Vae, _Mapping]] = ..., config: _Optional[str] = ...) -> None: ...
+    secret: str
+    def __init__(self, family: _Optional[str] = ..., flavour: _Optional[str] = ..., path: _Optional[str] = ..., variant: _Optional[str] = ..., revision: _Optional[str] = ..., vae: _Optional[_Union[Vae, _Mapping]] = ..., config: _Optional[str] = ..., secret: _Optional[str] = ...) -> None: ...
 
 class Vae(_message.Message):
     __slots__ = ("path",)
@@ -147,10 +264,12 @@ class Dataset(_message.Message):
     def __init__(self, id: _Optional[str] = ..., disabled: _Optional[bool] = ..., dataset_type: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., resolution: _Optional[float] = ..., resolution_type: _Optional[str] = ..., minimum_image_size: _Optional[float] = ..., maximum_image_size: _Optional[float] = ..., target_downsample_size: _Optional[float] = ..., minimum_aspect_ratio: _Optional[float] = ..., maximum_aspect_ratio: _Optional[float] = ..., crop: _Optional[bool] = ..., crop_aspect: _Optional[str] = ..., crop_style: _Optional[str] = ..., crop_aspect_buckets: _Optional[_Iterable[_Union[AspectBucket, _Mapping]]] = ..., max_upscale_threshold: _Optional[float] = ..., caption_strategy: _Optional[str] = ..., instance_prompts: _Optional[_Iterable[str]] = ..., prepend_instance_prompt: _Optional[bool] = ..., disable_multiline_split: _Optional[bool] = ..., caption_filters: _Optional[_Iterable[str]] = ..., repeats: _Optional[int] = ..., probability: _Optional[float] = ..., max_num_samples: _Optional[int] = ..., original_size: _Optional[str] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("uri",)
+    __slots__ = ("uri", "secret")
     URI_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
     uri: str
-    def __init__(self, uri: _Optional[str] = ...) -> None: ...
+    secret: str
+    def __init__(self, uri: _Optional[str] = ..., secret: _Optional[str] = ...) -> None: ...
 
 class AspectBucket(_message.Message):
     __slots__ = ("aspect", "weight")
@@ -369,7 +488,7 @@ class EvaluationLoss(_message.Message):
     def __init__(self, num_images: _Optional[int] = ..., num_timesteps: _Optional[int] = ...) -> None: ...
 
 class TrainingRunStatus(_message.Message):
-    __slots__ = ("observed_generation", "phase", "conditions", "stages", "progress", "artifacts")
+    __slots__ = ("observed_generation", "phase", "conditions", "stages", "progress", "artifacts", "sequence", "stage", "reason", "message", "start_time", "completion_time", "queue", "images", "gpu_seconds")
     class ArtifactsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -383,13 +502,31 @@ class TrainingRunStatus(_message.Message):
     STAGES_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TIME_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    GPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
     observed_generation: int
     phase: str
     conditions: _containers.RepeatedCompositeFieldContainer[Condition]
     stages: _containers.RepeatedCompositeFieldContainer[StageStatus]
     progress: Progress
     artifacts: _containers.ScalarMap[str, str]
-    def __init__(self, observed_generation: _Optional[int] = ..., phase: _Optional[str] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[StageStatus, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., artifacts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    sequence: int
+    stage: str
+    reason: str
+    message: str
+    start_time: _timestamp_pb2.Timestamp
+    completion_time: _timestamp_pb2.Timestamp
+    queue: str
+    images: int
+    gpu_seconds: float
+    def __init__(self, observed_generation: _Optional[int] = ..., phase: _Optional[str] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[StageStatus, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., artifacts: _Optional[_Mapping[str, str]] = ..., sequence: _Optional[int] = ..., stage: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queue: _Optional[str] = ..., images: _Optional[int] = ..., gpu_seconds: _Optional[float] = ...) -> None: ...
 
 class Condition(_message.Message):
     __slots__ = ("type", "status", "reason", "message", "last_transition_time", "observed_generation")
@@ -408,23 +545,33 @@ class Condition(_message.Message):
     def __init__(self, type: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., last_transition_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observed_generation: _Optional[int] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("stage", "phase", "attempt", "start_time", "completion_time", "message")
+    __slots__ = ("stage", "phase", "attempt", "start_time", "completion_time", "message", "reason", "retries", "job", "job_uid", "retry_time")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_TIME_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    JOB_UID_FIELD_NUMBER: _ClassVar[int]
+    RETRY_TIME_FIELD_NUMBER: _ClassVar[int]
     stage: str
     phase: str
     attempt: int
     start_time: _timestamp_pb2.Timestamp
     completion_time: _timestamp_pb2.Timestamp
     message: str
-    def __init__(self, stage: _Optional[str] = ..., phase: _Optional[str] = ..., attempt: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
+    reason: str
+    retries: int
+    job: str
+    job_uid: str
+    retry_time: _timestamp_pb2.Timestamp
+    def __init__(self, stage: _Optional[str] = ..., phase: _Optional[str] = ..., attempt: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., message: _Optional[str] = ..., reason: _Optional[str] = ..., retries: _Optional[int] = ..., job: _Optional[str] = ..., job_uid: _Optional[str] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("stage", "unit", "done", "total", "rate", "remaining_seconds", "figures")
+    __slots__ = ("stage", "unit", "done", "total", "rate", "remaining_seconds", "figures", "step", "eta")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
@@ -432,6 +579,8 @@ class Progress(_message.Message):
     RATE_FIELD_NUMBER: _ClassVar[int]
     REMAINING_SECONDS_FIELD_NUMBER: _ClassVar[int]
     FIGURES_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ETA_FIELD_NUMBER: _ClassVar[int]
     stage: str
     unit: str
     done: int
@@ -439,4 +588,6 @@ class Progress(_message.Message):
     rate: float
     remaining_seconds: float
     figures: _struct_pb2.Struct
-    def __init__(self, stage: _Optional[str] = ..., unit: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., rate: _Optional[float] = ..., remaining_seconds: _Optional[float] = ..., figures: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    step: str
+    eta: str
+    def __init__(self, stage: _Optional[str] = ..., unit: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., rate: _Optional[float] = ..., remaining_seconds: _Optional[float] = ..., figures: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., step: _Optional[str] = ..., eta: _Optional[str] = ...) -> None: ...

@@ -41,7 +41,7 @@ def test_bounds_choices_and_patterns_stand_in_the_schema() -> None:
     rank, aspect, name = at("spec.train.lora.rank"), at("spec.datasets.[].cropAspect"), at("metadata.name")
     assert (rank["type"], rank["minimum"], rank["maximum"]) == ("integer", 1, 1024)
     assert aspect["enum"] == ["square", "preserve", "closest", "random"]
-    assert (name["maxLength"], name["pattern"]) == (52, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    assert (name["maxLength"], name["pattern"]) == (45, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     assert at("spec.train.optimizer.learningRate")["exclusiveMinimum"] is True
 
 

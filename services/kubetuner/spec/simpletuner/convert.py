@@ -83,7 +83,7 @@ def _name(keys: Keys, config: Path) -> str:
     """A name for the run: the last part of output_dir, else the config's folder."""
     folder = keys.text("output_dir")
     text = Path(folder).name if folder else config.absolute().parent.name
-    return re.sub(r"[^a-z0-9-]+", "-", text.lower())[:52].strip("-") or "imported"
+    return re.sub(r"[^a-z0-9-]+", "-", text.lower())[:45].strip("-") or "imported"
 
 
 def _without_nothing(value: Any) -> Any:
