@@ -26,9 +26,9 @@ class Uplink(DirectoryStore):
         super().__init__(root)
         self._rate = bytes_per_second
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
         time.sleep((len(data) if isinstance(data, bytes) else data.stat().st_size) / self._rate)
-        return super().put(key, data, replace=replace)
+        return super().put(key, data, replace=replace, durable=durable)
 
 
 def measure(bench: Bench) -> list[Figure]:

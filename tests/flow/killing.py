@@ -94,9 +94,9 @@ class WatchedStore:
     def uri(self) -> str:
         return self.store.uri
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
         self.watched.count("puts")
-        done = self.store.put(key, data, replace=replace)
+        done = self.store.put(key, data, replace=replace, durable=durable)
         self.watched.count("put")
         return done
 

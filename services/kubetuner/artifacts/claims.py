@@ -56,6 +56,14 @@ class Claims:
             beating.join()
             self.store.delete(key)
 
+    def beat(self, name: str) -> bytes | None:
+        """What a claim holds at the moment, which changes while its owner lives; None where nobody claims it."""
+        key = f"claims/{name}"
+        try:
+            return self.store.get(key)
+        except ArtifactError:
+            return None
+
     def _is_dead(self, key: str) -> bool:
         asked = time.monotonic()
         try:
@@ -90,7 +98,7 @@ class Claims:
     def _put(self, key: str, beat: int, *, replace: bool) -> bool:
         process = os.getpid()
         claim = {"owner": self._owner, "beat": beat, "host": self.host, "process": process, "started": _start_of(process)}
-        return self.store.put(key, json.dumps(claim).encode(), replace=replace)
+        return self.store.put(key, json.dumps(claim).encode(), replace=replace, durable=False)  # a power cut ends its owner, too
 
 
 def _start_of(process: int) -> str:

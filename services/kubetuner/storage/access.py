@@ -5,6 +5,7 @@ credentials  AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN
 region       AWS_REGION, AWS_DEFAULT_REGION, `region` in the files; asked of the server where none is set
 files        ~/.aws/credentials and ~/.aws/config (AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE), profile `default` or AWS_PROFILE
 authority    AWS_CA_BUNDLE: a file of certificates, for servers with one of their own
+path style   KUBETUNER_S3_PATH_STYLE: 1 for http://host/bucket/key, 0 for http://bucket.host/key; where not set, 0 for Amazon's alone
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Access:
     region: str | None = None
     authority: str | None = None
     """File of certificates to trust; None for the system's."""
+    path_style: bool | None = None
+    """Whether the bucket stands in the path, not in the host's name; None for what is usual with this host."""
 
     @property
     def endpoint(self) -> str:
@@ -60,7 +63,14 @@ def find(environment: Mapping[str, str], *, path: str) -> Access:
         session_token=session_token,
         region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or profile.get("region"),
         authority=environment.get("AWS_CA_BUNDLE"),
+        path_style=_path_style(environment.get("KUBETUNER_S3_PATH_STYLE", ""), path),
     )
+
+
+def _path_style(given: str, path: str) -> bool | None:
+    if given not in ("", "0", "1"):
+        raise SpecError(path, f"KUBETUNER_S3_PATH_STYLE is {given!r}; set it to 1 or 0, or not at all")
+    return given == "1" if given else None
 
 
 def _credentials(environment: Mapping[str, str], profile: Mapping[str, str], path: str) -> tuple[str, str, str | None]:

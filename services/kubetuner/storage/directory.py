@@ -40,7 +40,7 @@ class DirectoryStore:
     def uri(self) -> str:
         return str(self.root)
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
         check_key(key)
         target = self._path(key)
         incoming = self.root / _INCOMING / f"{uuid.uuid4().hex}"
@@ -52,8 +52,8 @@ class DirectoryStore:
             self._sweep()
             incoming.parent.mkdir(parents=True, exist_ok=True)
             try:
-                _write_synced(incoming, data)
-                return _place(incoming, target, replace=replace)
+                _write(incoming, data, durable=durable)
+                return _place(incoming, target, replace=replace, durable=durable)
             finally:
                 incoming.unlink(missing_ok=True)
         except OSError as error:
@@ -181,7 +181,7 @@ def _open_file(path: str, flags: int) -> int:
     raise OSError(errno.EINVAL, "not a plain file")
 
 
-def _place(incoming: Path, target: Path, *, replace: bool) -> bool:
+def _place(incoming: Path, target: Path, *, replace: bool, durable: bool) -> bool:
     for left in reversed(range(_TRIES)):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -192,7 +192,8 @@ def _place(incoming: Path, target: Path, *, replace: bool) -> bool:
         except FileNotFoundError:  # somebody deleted the last object of the folder, and the folder with it
             if left == 0:
                 raise
-    _sync_folder(target.parent)
+    if durable:
+        _sync_folder(target.parent)
     return True
 
 
@@ -206,7 +207,7 @@ def _cure(error: OSError) -> str:
     return "give the right to write there or choose another --store"
 
 
-def _write_synced(path: Path, data: bytes | Path) -> None:
+def _write(path: Path, data: bytes | Path, *, durable: bool) -> None:
     with open(path, "wb") as file:
         if isinstance(data, Path):
             with open(data, "rb") as source:
@@ -214,7 +215,8 @@ def _write_synced(path: Path, data: bytes | Path) -> None:
         else:
             file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

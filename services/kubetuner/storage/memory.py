@@ -21,7 +21,7 @@ class MemoryStore:
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
         check_key(key)
         content = data.read_bytes() if isinstance(data, Path) else bytes(data)
         with self._lock:

@@ -100,7 +100,7 @@ class MinioStore:
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
         name = self._name(key)
         size = data.stat().st_size if isinstance(data, Path) else len(data)
         if not replace and size > _WORTH_A_LOOK and self.head(key) is not None:
@@ -323,6 +323,8 @@ def _connect(access: Access) -> dict[str, Any]:
         region=access.region,
         http_client=http,
     )
+    if access.path_style is not None:
+        (client.disable_virtual_style_endpoint if access.path_style else client.enable_virtual_style_endpoint)()
     return {"client": client, "http": http}
 
 

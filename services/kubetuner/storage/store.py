@@ -34,8 +34,11 @@ class ObjectStore(Protocol):
     def uri(self) -> str:
         """Address of the store, for messages only."""
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
-        """Write an object whole, from memory or from a file; False where it is there already and `replace` is not asked for."""
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+        """Write an object whole, from memory or from a file; False where it is there already and `replace` is not asked for.
+
+        A `durable` one is there after a power cut, too; others are as good for as long as the machine lives, and cost no waiting for disks.
+        """
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Read an object, or `length` bytes of it from `start`. Raises ArtifactError where it is missing or shorter."""

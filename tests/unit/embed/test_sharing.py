@@ -53,10 +53,10 @@ def test_a_worker_that_comes_late_does_nothing() -> None:
 class Full(MemoryStore):
     """A store that takes claims and nothing else."""
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False) -> bool:
+    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
         if not key.startswith("claims/"):
             raise KubeTunerError("full")
-        return super().put(key, data, replace=replace)
+        return super().put(key, data, replace=replace, durable=durable)
 
 
 def test_a_failed_write_is_raised_and_leaves_no_claim() -> None:

@@ -75,3 +75,13 @@ def test_what_is_missing_is_named(tmp_path: Path, environment: dict[str, str], w
 
 def test_a_secret_is_not_printed(tmp_path: Path) -> None:
     assert "secret" not in repr(find(KEYS | {"HOME": str(tmp_path)}, path="p")).replace("secret_key", "")
+
+
+@pytest.mark.parametrize(("given", "style"), [("", None), ("1", True), ("0", False)])
+def test_the_bucket_s_place_can_be_told(tmp_path: Path, given: str, style: bool | None) -> None:
+    assert find(KEYS | {"HOME": str(tmp_path), "KUBETUNER_S3_PATH_STYLE": given}, path="p").path_style is style
+
+
+def test_a_bucket_s_place_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="KUBETUNER_S3_PATH_STYLE"):
+        find(KEYS | {"HOME": str(tmp_path), "KUBETUNER_S3_PATH_STYLE": "yes"}, path="p")
