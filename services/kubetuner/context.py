@@ -38,6 +38,16 @@ class Silence:
         pass
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which part of a stage's work this process begins with, where several share it. All of them together do the whole."""
+
+    index: int = 0
+    count: int = 1
+    name: str = ""
+    """Names the processes that share; the same in all of them, and in no others."""
+
+
 @dataclass(kw_only=True)
 class StageContext:
     """The surroundings of a stage."""
@@ -54,6 +64,8 @@ class StageContext:
     """Set when somebody asks to stop; stages look between units of work."""
     work: Counter[str] = field(default_factory=Counter)
     """Units of work done in this process: imagesRead, captionsEncoded, imagesEncoded, stepsTrained, imagesGenerated."""
+    share: Share = field(default_factory=Share)
+    """The part to begin with."""
 
     def check(self) -> None:
         """Raise Interrupted where somebody asked to stop."""

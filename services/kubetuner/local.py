@@ -6,20 +6,18 @@ import gc
 import importlib
 import os
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kubetuner.artifacts import objects
+from kubetuner.artifacts import outputs
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.context import StageContext
 from kubetuner.diffusion import layout
 from kubetuner.errors import InputError
 from kubetuner.flow import STAGES, Run, Stage
-from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
-
-_COUNTED = ("imagesRead", "captionsEncoded", "imagesEncoded", "stepsTrained", "imagesGenerated")
+from kubetuner.ingest.core.model import brought
+from kubetuner.v1alpha1.training_run_pb2 import Model, TrainingRun, TrainingRunSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +31,8 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Made:
+    model: Model
+    """The base model, where it lies now."""
     artifacts: dict[str, ArtifactRef] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ def run(run: TrainingRun, out: Path, ctx: StageContext) -> Outcome:
     result = _result(run, made, ctx)
     from kubetuner.evaluate.core.outputs import write_outputs
 
-    write_outputs(ctx.store, report, run, out, result, base=ctx.base)
+    write_outputs(ctx.store, report, run, out, result, base=ctx.base, model=made.model)
     return Outcome(result=result, report=report)
 
 
@@ -55,7 +55,7 @@ def export(run: TrainingRun, step: int, out: Path, ctx: StageContext) -> None:
     made = _make(run, ctx)
     from kubetuner.evaluate.core.outputs import write_step
 
-    write_step(ctx.store, made.artifacts["report"], run, step, out, base=ctx.base, device=ctx.device)
+    write_step(ctx.store, made.artifacts["report"], run, step, out, base=ctx.base, model=made.model, device=ctx.device)
 
 
 def _check_out(out: Path) -> None:
@@ -72,13 +72,16 @@ def _check_out(out: Path) -> None:
 
 
 def _make(run: TrainingRun, ctx: StageContext) -> _Made:
-    layout.check_model(run.spec.model, ctx.base)  # before hours of work that it would end
-    made = _Made()
+    spec = TrainingRunSpec()
+    spec.CopyFrom(run.spec)
+    spec.model.CopyFrom(brought(run.spec.model, ctx))
+    layout.check_model(spec.model, ctx.base, ctx.store)  # before hours of work that it would end
+    made = _Made(model=spec.model)
     source: ArtifactRef | None = None
     for stage in STAGES:
         ctx.check()
         started = time.perf_counter()
-        source = _function(stage)(run.spec, source, ctx)
+        source = _function(stage)(spec, source, ctx)
         made.artifacts[stage.gives] = source
         made.seconds[stage.name] = round(time.perf_counter() - started, 3)
         _free_memory()
@@ -92,19 +95,8 @@ def _function(stage: Stage) -> Run:
 
 
 def _result(run: TrainingRun, made: _Made, ctx: StageContext) -> dict[str, Any]:
-    checkpoint = objects.load(ctx.store, made.artifacts["checkpoint"])
-    report = made.artifacts["report"]
-    scores = objects.read_json(ctx.store, report, objects.load(ctx.store, report), "report.json")
-    work = Counter(ctx.work)
-    return {
-        "name": run.metadata.name,
-        "phase": "Succeeded",
-        "artifacts": {noun: ref.fingerprint for noun, ref in made.artifacts.items()},
-        "work": {name: work[name] for name in _COUNTED},
-        "seconds": made.seconds,
-        "loss": checkpoint["loss"],
-        "evaluation": scores["evaluation"],
-    }
+    fingerprints = {noun: ref.fingerprint for noun, ref in made.artifacts.items()}
+    return outputs.result(ctx.store, name=run.metadata.name, artifacts=fingerprints, work=ctx.work, seconds=made.seconds)
 
 
 def _free_memory() -> None:

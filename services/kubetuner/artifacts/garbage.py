@@ -1,9 +1,9 @@
 """Which objects of a store nothing needs any more: a decision on an inventory, apart from the deed.
 
-Kept are: what users asked for (reports, finished trainings, the states of unfinished ones, caches, manifests) and all that it names; what
-is young, as its run may be on its way; the pools of encoders that a living claim or a young shard belongs to; what is damaged, as only
-its owner can say. Everything else is not needed: halves that a killed writer left, superseded states, shards, facts, images and losses that
-nothing names, claims of the dead.
+Kept are: what users asked for (outputs, reports, finished trainings, the states of unfinished ones, caches, manifests, base models) and
+all that it names; what users pushed, and what jobs left; what is young, as its run may be on its way; the pools of encoders that a living
+claim or a young shard belongs to; what is damaged, as only its owner can say. Everything else is not needed: halves that a killed writer
+left, superseded states, shards, facts, images and losses that nothing names, memos of results that have gone, claims of the dead.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from kubetuner.storage.store import ObjectInfo
 
 CLAIM_SECONDS: Final = 3600.0
 """A living claim is rewritten every second; an hour leaves room for clocks that differ."""
-_TRAINED: Final = frozenset({"report", "checkpoint"})
-_ASKED_FOR: Final = _TRAINED | {"cache", "manifest"}
+_TRAINED: Final = frozenset({"outputs", "report", "checkpoint"})
+_ASKED_FOR: Final = _TRAINED | {"cache", "manifest", "model"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Terms:
     young_seconds: float
     """Artifacts that are written to within so long are left alone."""
     caches: bool = False
-    """Whether caches and manifests that no training names go too."""
+    """Whether caches and manifests that no training names go too, and base models that no job names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,12 @@ class Garbage:
     stray: tuple[str, ...]
     """Objects of artifacts that stay."""
     claims: tuple[str, ...]
+    memos: tuple[str, ...] = ()
+    """Memos of results that have gone, or go now."""
 
     def keys(self) -> Iterator[str]:
-        """All objects to delete, in their order: an artifact's index before its data."""
+        """All objects to delete, in their order: what names an artifact before it, its index before its data."""
+        yield from self.memos
         for node in self.nodes:
             yield from node.keys
         yield from self.stray
@@ -54,11 +57,12 @@ class Garbage:
 def decide(inventory: Inventory, terms: Terms) -> Garbage:
     """What is not needed on these terms."""
     nodes = inventory.nodes
-    kept = reachable(inventory, _roots(inventory, terms))
+    kept = reachable(inventory, roots(inventory, terms))
     stray = [key for ref in kept for key in nodes[ref].stray if _is_old(nodes[ref].modified, terms)]
     dead = [claim.key for claim in inventory.claims if not _is_living(claim, terms)]
     gone = sorted((node for ref, node in nodes.items() if ref not in kept), key=lambda node: (node.ref.noun, node.ref.fingerprint))
-    return Garbage(nodes=tuple(gone), stray=tuple(sorted(stray)), claims=tuple(dead))
+    memos = [key for key, ref in inventory.memos.items() if ref not in kept]
+    return Garbage(nodes=tuple(gone), stray=tuple(sorted(stray)), claims=tuple(dead), memos=tuple(memos))
 
 
 def reachable(inventory: Inventory, roots: Iterable[ArtifactRef]) -> set[ArtifactRef]:
@@ -79,19 +83,21 @@ def reachable(inventory: Inventory, roots: Iterable[ArtifactRef]) -> set[Artifac
     return kept
 
 
-def _roots(inventory: Inventory, terms: Terms) -> Iterator[ArtifactRef]:
+def roots(inventory: Inventory, terms: Terms) -> Iterator[ArtifactRef]:
     """What is needed for its own sake."""
     nodes = inventory.nodes
     busy = {claim.key.removeprefix(f"{CLAIMS}/").rpartition("-")[0] for claim in inventory.claims if _is_living(claim, terms)}
     busy |= {node.pool for node in nodes.values() if not _is_old(node.modified, terms)}
     busy.discard("")
+    living = {claim.key.removeprefix(f"{CLAIMS}/") for claim in inventory.claims if _is_living(claim, terms)}
     finished = {ref.fingerprint for ref, node in nodes.items() if ref.noun == "checkpoint" and node.complete}
     unfinished = any(node.training and node.training not in finished for node in nodes.values())
     asked_for = _TRAINED if terms.caches and not unfinished else _ASKED_FOR  # a state does not tell which cache it needs to go on
     for ref, node in nodes.items():
         superseded = node.training in finished  # the finished training names the states that it keeps
-        wanted = node.complete and ref.noun in asked_for and not superseded
-        if wanted or node.problem or node.pool in busy or not _is_old(node.modified, terms):
+        name = f"{ref.noun}/{ref.fingerprint}"
+        wanted = node.complete and (ref.noun in asked_for or name in inventory.named) and not superseded
+        if wanted or name in living or node.problem or node.pool in busy or not _is_old(node.modified, terms):
             yield ref
 
 

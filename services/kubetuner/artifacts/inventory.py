@@ -1,25 +1,31 @@
 """What a store holds: its artifacts as nodes, and which of them name which.
 
-survey(store) -> Inventory. Nothing is read but the listing, the indexes, and where it is asked for, the rows of manifests and facts.
+survey(store) -> Inventory. Nothing is read but the listing, the indexes, what jobs were asked for, and where it is asked for, memos and
+the rows of manifests and facts.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kubetuner.artifacts import facts, manifest, objects
+from kubetuner.artifacts import dataset, facts, manifest, model, objects
 from kubetuner.artifacts.cache import LATENTS, TEXTS
 from kubetuner.artifacts.objects import ArtifactRef, Json
 from kubetuner.errors import ArtifactError
 from kubetuner.storage import ObjectStore
+from kubetuner.storage.places import STORE
 from kubetuner.storage.store import ObjectInfo
 
-NOUNS: Final = ("report", "checkpoint", "cache", "manifest", LATENTS, TEXTS, facts.NOUN, "images", "losses")
+NOUNS: Final = ("outputs", "report", "checkpoint", "cache", "manifest", LATENTS, TEXTS, facts.NOUN, "images", "losses", model.NOUN)
 """All nouns of the store, from what users ask for to what it is made from."""
 CLAIMS: Final = "claims"
+PLAIN: Final = {"datasets": 2, "models": 2, "jobs": 2, "results": 2, dataset.UPLOADS: 1}
+"""What lies in a store besides artifacts, and how many parts of a key name one thing of it: what users pushed, jobs and their events,
+memos of results, and the books of what was pushed."""
 _STATE: Final = re.compile(r"(.+)-\d{9}")
 _INDEX: Final = "index.json"
 
@@ -59,10 +65,27 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """Objects of one name that are no artifact."""
+
+    name: str
+    """As `datasets/photographs`."""
+    keys: tuple[str, ...]
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """A store at one moment."""
 
     nodes: dict[ArtifactRef, Node]
+    folders: Sequence[Folder] = ()
+    """What users pushed, and what jobs left, by name."""
+    named: frozenset[str] = frozenset()
+    """Addresses below the store that jobs name, as `model/<fingerprint>` or `datasets/photographs`."""
+    memos: Mapping[str, ArtifactRef] = field(default_factory=dict)
+    """Memos of results by their keys, each with the artifact that it names."""
     claims: Sequence[ObjectInfo] = ()
     others: Sequence[ObjectInfo] = ()
     """Objects that are none of ours."""
@@ -77,8 +100,9 @@ class Inventory:
 
 
 def survey(store: ObjectStore, *, files: bool = False) -> Inventory:
-    """Look at the whole store. With `files`, manifests name the facts of their files, for which their rows are read."""
+    """Look at the whole store. With `files`, manifests name the facts of their files, for which their rows are read, and memos are read."""
     groups: dict[ArtifactRef, list[ObjectInfo]] = {}
+    plain: dict[str, list[ObjectInfo]] = {}
     claims, others = [], []
     for info in store.list():
         noun, _, rest = info.key.partition("/")
@@ -87,12 +111,59 @@ def survey(store: ObjectStore, *, files: bool = False) -> Inventory:
             claims.append(info)
         elif noun in NOUNS and slash:
             groups.setdefault(ArtifactRef(noun=noun, fingerprint=name), []).append(info)
+        elif noun in PLAIN and slash:
+            plain.setdefault("/".join(info.key.split("/")[: PLAIN[noun]]), []).append(info)
         else:
             others.append(info)
     nodes = {ref: _node(store, ref, found) for ref, found in groups.items()}
     if files:
         nodes |= _with_facts(store, nodes)
-    return Inventory(nodes=nodes, claims=claims, others=others)
+    folders = [_folder(name, infos) for name, infos in sorted(plain.items())]
+    memos = dict(_memos(store, folders)) if files else {}
+    return Inventory(nodes=nodes, folders=folders, named=frozenset(_named(store, folders)), memos=memos, claims=claims, others=others)
+
+
+def _folder(name: str, infos: Sequence[ObjectInfo]) -> Folder:
+    keys = tuple(info.key for info in infos)
+    return Folder(name=name, keys=keys, size=sum(info.size for info in infos), modified=max(info.modified for info in infos))
+
+
+def _named(store: ObjectStore, folders: Sequence[Folder]) -> Iterator[str]:
+    """What jobs were asked to read, and the models that they brought."""
+    for folder in folders:
+        for key in folder.keys if folder.name.startswith("jobs/") else ():
+            if key.rpartition("/")[2] in ("request.json", "job.json"):
+                yield from _addresses(_document(store, key))
+
+
+def _addresses(found: object) -> Iterator[str]:
+    """All names below a store in a document, however deep."""
+    if isinstance(found, str) and found.startswith(STORE):
+        yield found.removeprefix(STORE).strip("/")
+    elif isinstance(found, dict):
+        if found.get("noun") == model.NOUN:
+            yield f"{model.NOUN}/{found.get('fingerprint')}"
+        for value in found.values():
+            yield from _addresses(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from _addresses(value)
+
+
+def _memos(store: ObjectStore, folders: Sequence[Folder]) -> Iterator[tuple[str, ArtifactRef]]:
+    for folder in folders:
+        for key in folder.keys if folder.name.startswith("results/") else ():
+            document = _document(store, key)
+            if isinstance(document, dict) and {"noun", "fingerprint"} <= document.keys():
+                yield key, ArtifactRef(noun=str(document["noun"]), fingerprint=str(document["fingerprint"]))
+
+
+def _document(store: ObjectStore, key: str) -> object:
+    """A JSON object of the store; None where it is damaged, or deleted meanwhile."""
+    try:
+        return json.loads(store.get(key))
+    except (ArtifactError, ValueError, RecursionError):
+        return None
 
 
 def _node(store: ObjectStore, ref: ArtifactRef, found: Sequence[ObjectInfo]) -> Node:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +92,14 @@ def commit(store: ObjectStore, ref: ArtifactRef, index: Json, objects: Mapping[s
             row["object"] = f"{name}.{digest[:16]}"
             store.put(ref.key(row["object"]), data)
         rows.append(row)
+    seal(store, ref, index, rows)
+    return ref
+
+
+def seal(store: ObjectStore, ref: ArtifactRef, index: Json, rows: Sequence[Json]) -> None:
+    """Write the index of data objects that are all there; `rows` tell name, size and sha256 of each."""
     document = json.loads(canonical({"noun": ref.noun, **index, "objects": rows}))  # as a reader has it: text for keys, lists for tuples
     store.put(ref.key("index.json"), canonical({**document, "sha256": _digest(ref, document)}))
-    return ref
 
 
 def drop(store: ObjectStore, ref: ArtifactRef, index: Json) -> None:

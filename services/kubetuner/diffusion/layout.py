@@ -1,6 +1,6 @@
 """Whether what a run names is an SDXL model, told from small files and headers before any weights are read. No torch.
 
-    check_model(spec.model, base)    whatever of it is on this machine: every part, and that the parts fit together
+    check_model(spec.model, base, store)    whatever of it is on this machine or in the store: every part, and that the parts fit together
     locate(field, name, base)        where it is
     read_config(part, file)          one part's config, checked by itself
 
@@ -12,11 +12,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from kubetuner.artifacts import model as models
+from kubetuner.diffusion import fetch
+from kubetuner.diffusion.fetch import StoredModel
 from kubetuner.errors import DataError, SpecError
+from kubetuner.storage import ObjectStore, places
 from kubetuner.v1alpha1.training_run_pb2 import Model
 
 Json = Mapping[str, Any]
@@ -37,6 +41,7 @@ SINGLE_FILE: Final = {
 }
 """How the names of each part's tensors begin in a single file."""
 _HUB_ID: Final = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+_OF_A_VARIANT: Final = re.compile(r"\.\w+(-\d+-of-\d+)?\.safetensors$")
 _LONGEST_HEADER: Final = 100_000_000  # the safetensors package's own limit
 _TOKENIZERS: Final = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
 _WHOLE: Final = "give a complete SDXL model in diffusers' layout"
@@ -48,8 +53,11 @@ _CLIP: Final = {"hidden_size": 512, "num_hidden_layers": 12, "projection_dim": 5
 """What transformers takes where a text encoder's config says nothing."""
 
 
-def check_model(model: Model, base: Path) -> None:
+def check_model(model: Model, base: Path, store: ObjectStore | None = None) -> None:
     """Raise SpecError or DataError where the model of a run cannot be used; what is on the Hub is left to whoever brings it."""
+    if (ref := models.named_by(model.path)) is not None:
+        check_stored(fetch.open_stored(ref, store), model.path)
+        return
     own = model.HasField("vae")
     if own and (vae := locate("spec.model.vae.path", model.vae.path, base)) is not None and vae.is_dir():
         folder = vae / "vae" if (vae / "vae").is_dir() else vae
@@ -65,9 +73,20 @@ def check_model(model: Model, base: Path) -> None:
         check_folder(configs, model.config, weights=False, vae=not own)
 
 
+def check_stored(stored: StoredModel, name: str) -> None:
+    """Raise DataError where a model in the store is no whole SDXL model; reads its index and small files only."""
+    for part in (*CONFIGS, *_TOKENIZERS):
+        root = stored.folder(part, weights=False).parent
+        if part in SINGLE_FILE and not stored.has_weights(part):
+            raise DataError(f"model {name}: the part {part}/ holds no .safetensors weights; {_WHOLE}")
+    check_folder(root, name, weights=False, vae=not stored.own_vae)
+
+
 def locate(field: str, name: str, base: Path) -> Path | None:
     """The folder or .safetensors file that a field names, or None for a Hub id. Raises SpecError where it is neither."""
-    local = Path(name).expanduser()
+    if name.startswith((places.STORE, places.S3)):
+        raise SpecError(field, f"{name!r} is brought into the store by ingest, and read from there; begin with that stage")
+    local = places.volume_folder(name, field) if name.startswith(places.VOLUME) else Path(name).expanduser()
     local = local if local.is_absolute() else base / local
     try:
         if local.is_dir() or (local.is_file() and local.suffix == ".safetensors"):
@@ -82,6 +101,11 @@ def locate(field: str, name: str, base: Path) -> Path | None:
             field, f"{name!r} does not exist ({local}); give a folder in diffusers' layout, a .safetensors file or a Hub id owner/name"
         )
     return None
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name can be one of the Hub's."""
+    return _HUB_ID.match(name) is not None
 
 
 def check_folder(root: Path, model: str, *, variant: str = "", weights: bool = True, vae: bool = True) -> None:
@@ -111,6 +135,11 @@ def check_single(file: Path, *, vae: bool = True) -> None:
             raise DataError(f"{file}: holds no {part} (no tensor begins with {prefix}); give a complete SDXL checkpoint")
 
 
+def check_header(file: Path) -> None:
+    """Raise DataError where a file is no whole .safetensors file; reads its header only."""
+    _tensors(file)
+
+
 def read_config(part: str, file: Path) -> dict[str, Any]:
     """A part's config. Raises DataError where it is not one of SDXL."""
     config = read_json(file)
@@ -132,6 +161,20 @@ def require_weights(folder: Path, model: str, variant: str) -> None:
         raise DataError(f"model {model}: {folder} holds no weights of variant {variant} ({names}); drop model.variant")
     for file in wanted:
         _tensors(file)
+
+
+def files_of(names: Iterable[str], *, variant: str, weights: bool = True) -> list[str]:
+    """Names of those files in a part's folder that are read: configs, vocabularies, and the weights of the variant. Sorted.
+
+    Without a variant the plain weights are meant, where there are any.
+    """
+    found = sorted(name for name in names if name.endswith((".json", ".txt", ".safetensors")))
+    tensors = [name for name in found if name.endswith(".safetensors")]
+    if variant:
+        wanted = {name for name in tensors if re.search(rf"\.{re.escape(variant)}[.-]", name)}
+    else:
+        wanted = {name for name in tensors if not _OF_A_VARIANT.search(name)} or set(tensors)
+    return [name for name in found if name not in tensors or (weights and name in wanted)]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The base model's parts, from a diffusers folder, a single .safetensors file or the Hub; each read only when it is asked for.
 
-    open_model(spec.model, base=...) -> ModelSource       finds it, reads no weights
+    open_model(spec.model, base=..., store=...) -> ModelSource    finds it, reads no weights
     load_unet / load_vae / load_text_encoders(source, ...) read one part
     source.digest("unet")                                  stands for the part's content in fingerprints
 
@@ -10,8 +10,7 @@ Weights are read from safetensors only: a pickle can run code.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,10 +22,12 @@ from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from kubetuner.artifacts.objects import fingerprint
-from kubetuner.diffusion import digests, layout
+from kubetuner.artifacts import model as models
+from kubetuner.diffusion import digests, fetch, layout
+from kubetuner.diffusion.fetch import StoredModel
 from kubetuner.diffusion.flavours import HUB_IDS
 from kubetuner.errors import DataError, KubeTunerError, SpecError
+from kubetuner.storage import ObjectStore
 from kubetuner.v1alpha1.training_run_pb2 import Model
 
 
@@ -55,9 +56,19 @@ class ModelSource:
     variant: str = ""
     vae: ModelSource | None = None
     """An autoencoder that replaces the model's own."""
+    stored: StoredModel | None = None
+    """The model in the store, which then is all of the above."""
+
+    def single_file(self, part: str) -> Path | None:
+        """The file that holds a part's weights where they are of a single-file checkpoint."""
+        if part not in layout.SINGLE_FILE:
+            return None
+        return self.single if self.stored is None else self.stored.single(part)
 
     def folder(self, part: str) -> Path:
-        """The folder of a part's config and, but for single files, weights; brought from the Hub where it is there."""
+        """The folder of a part's config and, but for single files, weights; brought from the store or the Hub where it is there."""
+        if self.stored is not None:
+            return self.stored.folder(part)
         root = self.root if self.root is not None else _download(self.hub_id, self.revision, part, self.variant)
         folder = root / part
         if folder.is_dir():
@@ -74,13 +85,22 @@ class ModelSource:
 
     def notice(self) -> str:
         """What the model's maker wants said on the report page."""
-        if self.root is None or not (self.root / "model_index.json").is_file():
+        index = self.stored.read_index() if self.stored is not None else None if self.root is None else self.root / models.INDEX
+        if index is None or not index.is_file():
             return ""
-        return str(layout.read_json(self.root / "model_index.json").get("_kubetuner_notice", ""))
+        return str(layout.read_json(index).get("_kubetuner_notice", ""))
 
 
-def open_model(model: Model, *, base: Path) -> ModelSource:
-    """Find the model that a run names. Raises SpecError where there is none."""
+def open_model(model: Model, *, base: Path, store: ObjectStore | None = None) -> ModelSource:
+    """Find the model that a run names; `store` is the run's own. Raises SpecError where there is none.
+
+    A model in the store that was brought with an autoencoder of its own has it in place of what `model.vae` names.
+    """
+    if (ref := models.named_by(model.path)) is not None:
+        stored = fetch.open_stored(ref, store)
+        own = model.HasField("vae") and not stored.own_vae
+        vae = _open("spec.model.vae.path", model.vae.path, base, model) if own else None
+        return ModelSource(name=model.path, root=None, stored=stored, variant=stored.variant, vae=vae)
     vae = None if not model.HasField("vae") else _open("spec.model.vae.path", model.vae.path, base, model)
     if not model.path:
         hub_id = HUB_IDS[model.flavour]
@@ -130,8 +150,9 @@ def require_finite(source: ModelSource, part: str) -> None:
     """Raise DataError where a part's file holds weights that are no numbers: whoever finds NaN in a result asks here first."""
     if part == "vae" and source.vae is not None:
         source = source.vae
-    prefix = "" if source.single is None else layout.SINGLE_FILE[part]
-    for path in [source.single] if source.single is not None else _weight_files(source, part):
+    single = source.single_file(part)
+    prefix = "" if single is None else layout.SINGLE_FILE[part]
+    for path in [single] if single is not None else _weight_files(source, part):
         with safe_open(str(path), framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a dict)
                 if name.startswith(prefix) and not bool(torch.isfinite(file.get_tensor(name)).all()):
@@ -157,7 +178,8 @@ def _load_tokenizer(source: ModelSource, part: str, known: int) -> CLIPTokenizer
 def _open(path: str, name: str, base: Path, model: Model) -> ModelSource:
     local = layout.locate(path, name, base)
     if local is None:
-        return ModelSource(name=name, root=None, hub_id=name, revision=model.revision, variant=model.variant)
+        revision = "" if path == "spec.model.vae.path" else model.revision  # it is the model's repository's
+        return ModelSource(name=name, root=None, hub_id=name, revision=revision, variant=model.variant)
     if local.is_dir():
         return ModelSource(name=name, root=local, variant=model.variant)
     return _open_single(name, local, base, model)
@@ -173,7 +195,7 @@ def _open_single(name: str, file: Path, base: Path, model: Model) -> ModelSource
 def _load_model(kind: type[Any], source: ModelSource, part: str, dtype: torch.dtype) -> Any:
     layout.read_config(part, source.folder(part) / "config.json")
     try:
-        if source.single is not None:
+        if source.single_file(part) is not None:
             loaded = _load_single(kind, source, part, dtype)
             info = {"missing_keys": [name for name, value in loaded.state_dict().items() if value.is_meta]}
         else:
@@ -233,33 +255,36 @@ def _load_single(kind: type[Any], source: ModelSource, part: str, dtype: torch.d
 
 def _read_prefix(source: ModelSource, part: str) -> dict[str, torch.Tensor]:
     """The tensors of one part out of a single file; the others stay on disk."""
-    assert source.single is not None
+    single = source.single_file(part)
+    assert single is not None
     prefix = layout.SINGLE_FILE[part]
     try:
-        with safe_open(str(source.single), framework="pt") as file:
+        with safe_open(str(single), framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a dict)
             if not names and part == "vae":  # an autoencoder by itself carries no prefix
                 names = list(file.keys())
             if not names:
-                raise DataError(f"{source.single}: holds no {part} (no tensor begins with {prefix}); give a complete SDXL checkpoint")
+                raise DataError(f"{single}: holds no {part} (no tensor begins with {prefix}); give a complete SDXL checkpoint")
             return {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{source.single}: cannot be read ({_words(error)}); bring the model again") from error
+        raise DataError(f"{single}: cannot be read ({_words(error)}); bring the model again") from error
 
 
 def _digest(source: ModelSource, part: str) -> str:
-    rows: list[object] = []
-    if source.single is not None and part in layout.SINGLE_FILE:
-        rows.extend(_tensor_digests(source, part, digests.identity(source.single)))
+    if source.stored is not None:
+        return source.stored.digest(part)
+    rows: list[Sequence[object]] = []
+    if (single := source.single_file(part)) is not None:
+        rows.extend(_tensor_digests(source, part, digests.identity(single)))
     try:
         rows.extend([file.name, digests.sha256(file)] for file in _files_of(source, part))
     except OSError as error:
         raise DataError(f"model {source.name}: {error.filename} cannot be read ({error.strerror}); bring the model again") from error
-    return fingerprint("part", part, rows)
+    return models.digest(part, rows)
 
 
 @cache
-def _tensor_digests(source: ModelSource, part: str, _: digests.Identity) -> list[object]:
+def _tensor_digests(source: ModelSource, part: str, _: digests.Identity) -> list[Sequence[object]]:
     def digest(tensor: torch.Tensor) -> str:
         return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
 
@@ -267,15 +292,13 @@ def _tensor_digests(source: ModelSource, part: str, _: digests.Identity) -> list
 
 
 def _files_of(source: ModelSource, part: str) -> Iterator[Path]:
-    suffixes = {".json", ".txt"} if source.single is not None else {".json", ".txt", ".safetensors"}
-    for file in sorted(source.folder(part).iterdir()):
-        plain = file.suffix == ".safetensors" and source.variant and not re.search(rf"\.{re.escape(source.variant)}[.-]", file.name)
-        if file.suffix in suffixes and not plain:
-            yield file
+    folder = source.folder(part)
+    names = [file.name for file in folder.iterdir()]
+    return (folder / name for name in layout.files_of(names, variant=source.variant, weights=source.single_file(part) is None))
 
 
 def _download(hub_id: str, revision: str, part: str, variant: str) -> Path:
-    """Bring one part of a Hub repository into the Hub's own cache."""
+    """Bring one part of a Hub repository into the Hub's own cache; without a variant its plain weights."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -288,9 +311,10 @@ def _download(hub_id: str, revision: str, part: str, variant: str) -> Path:
         "config.json",
         "*.safetensors" if part == "vae" else "",
     ]
+    ignored = ["sd_xl*", *([] if variant else ["*.fp16*.safetensors", "*.non_ema*.safetensors"])]
     try:
         return Path(
-            snapshot_download(hub_id, revision=revision or None, allow_patterns=[p for p in patterns if p], ignore_patterns=["sd_xl*"])
+            snapshot_download(hub_id, revision=revision or None, allow_patterns=[p for p in patterns if p], ignore_patterns=ignored)
         )
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise SpecError(

@@ -14,7 +14,8 @@ from kubetuner.artifacts.manifest import decode_path
 from kubetuner.diffusion import pixels
 from kubetuner.diffusion.conditioning import Geometry
 from kubetuner.errors import ArtifactError, DataError
-from kubetuner.storage import ObjectStore, open_store
+from kubetuner.storage import ObjectStore
+from kubetuner.storage.places import open_source
 from kubetuner.v1alpha1.training_run_pb2 import Dataset
 
 Row = Mapping[str, Any]
@@ -24,9 +25,16 @@ Row = Mapping[str, Any]
 class Pictures:
     """The sources of a run's datasets. Threads may share it."""
 
-    def __init__(self, datasets: Iterable[Dataset], base: Path) -> None:
+    def __init__(self, datasets: Iterable[Dataset], base: Path, store: ObjectStore | None = None) -> None:
+        """Relative folders start at `base`; `store` is the run's own."""
         self._sources: dict[str, ObjectStore] = {
-            dataset.id: open_store(dataset.source.uri, path=f"spec.datasets[{position}].source.uri", base=base, create=False)
+            dataset.id: open_source(
+                dataset.source.uri,
+                path=f"spec.datasets[{position}].source.uri",
+                base=base,
+                store=store,
+                secret=dataset.source.secret,
+            )
             for position, dataset in enumerate(datasets)
             if not dataset.disabled
         }

@@ -104,6 +104,28 @@ def test_a_living_claim_keeps_the_pool_of_its_encoder(age: float, gone: set[str]
     assert decide(found, at_once).claims == (("claims/latents/v-9",) if gone else ())
 
 
+def test_a_base_model_stays_and_goes_with_the_caches_unless_a_job_names_it() -> None:
+    found = store(*WHOLE, node("model/a"), node("model/b"), node("model/half", complete=False))
+    assert going(found) == {"model/half"}
+    named = replace(found, named=frozenset({"model/b", "datasets/dog"}))
+    assert going(named, replace(TERMS, caches=True)) == {"model/a", "model/half"}
+
+
+def test_a_model_that_somebody_is_bringing_stays() -> None:
+    found = store(node("model/half", complete=False), claims=(claim("model/half", 1),))
+    assert going(found, replace(TERMS, young_seconds=0)) == set()
+
+
+def test_a_memo_goes_with_its_result() -> None:
+    memos = {
+        "results/train/1.json": ref("checkpoint/t"),
+        "results/train/2.json": ref("checkpoint/gone"),
+        "results/embed/3.json": ref("images/x"),
+    }
+    found = replace(store(*WHOLE, node("images/x")), memos=memos)
+    assert list(decide(found, TERMS).keys())[:2] == ["results/train/2.json", "results/embed/3.json"]
+
+
 def test_what_a_killed_writer_left_in_an_artifact_that_stays_goes_too() -> None:
     left = replace(WHOLE[0], stray=("report/r/report.json.123",))
     assert list(decide(store(left, *WHOLE[1:]), TERMS).keys()) == ["report/r/report.json.123"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from kubetuner.artifacts import cache, checkpoint, facts, manifest, objects, report
 from kubetuner.artifacts.facts import Fact
 from kubetuner.artifacts.inventory import survey
@@ -86,3 +88,22 @@ def test_an_object_under_its_other_name_is_no_stray() -> None:
     store.put(ref.key("image.png"), b"left by another")
     objects.commit(store, ref, {}, {"image.png": b"mine"})
     assert survey(store).nodes[ref].stray == (ref.key("image.png"),)
+
+
+def test_what_users_pushed_and_jobs_left_is_told_by_name() -> None:
+    store = filled()
+    model = "a" * 40
+    for key in ("datasets/dog/a.png", "datasets/dog/deep/b.png", "models/tiny/unet/config.json", "uploads/datasets/dog/1.json"):
+        store.put(key, b"1")
+    request = {"spec": {"model": {"path": f"store:model/{model}"}, "datasets": [{"source": {"uri": "store:datasets/dog/deep"}}]}}
+    store.put("jobs/j/request.json", json.dumps(request).encode())
+    store.put("jobs/j/job.json", json.dumps({"model": {"fingerprint": "b" * 40, "noun": "model"}}).encode())
+    store.put("jobs/k/job.json", b"{")
+    store.put("results/train/1.json", b'{"noun": "checkpoint", "fingerprint": "t"}')
+    found = survey(store, files=True)
+    assert {folder.name: len(folder.keys) for folder in found.folders} == {
+        "datasets/dog": 2, "models/tiny": 1, "uploads": 1, "jobs/j": 2, "jobs/k": 1, "results/train": 1
+    }  # fmt: skip
+    assert found.named == {f"model/{model}", "datasets/dog/deep", f"model/{'b' * 40}"}
+    assert found.memos == {"results/train/1.json": ArtifactRef(noun="checkpoint", fingerprint="t")}
+    assert found.others == []

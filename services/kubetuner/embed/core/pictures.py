@@ -38,7 +38,7 @@ def fill(spec: TrainingRunSpec, manifest: Manifest, vae: VaeEncoder, ctx: StageC
     missing = [{key: group[key] for key in pool.missing(group)} for group in groups]
     total = sum(map(len, groups))
     ctx.progress.start("embed", "images", total, total - sum(map(len, missing)))
-    pictures = Pictures(spec.datasets, ctx.base)
+    pictures = Pictures(spec.datasets, ctx.base, ctx.store)
     with (
         ThreadPoolExecutor(max_workers=max(1, min(8, cpu_count() or 1)), thread_name_prefix="decode") as threads,
         ExitStack() as held,

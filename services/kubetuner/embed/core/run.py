@@ -21,7 +21,7 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     assert source is not None, "embed takes a manifest"
     manifest = manifests.read(ctx.store, source)
     device = choose_device(ctx.device)
-    model = open_model(spec.model, base=ctx.base)
+    model = open_model(spec.model, base=ctx.base, store=ctx.store)
     text_encoder = TextEncoder(model, dtype=choose_dtype("auto", device), device=device)
     vae = VaeEncoder(model, dtype=choose_dtype(spec.embed.vae.precision, device), device=device)
     modes = {cache.TEXTS: spec.embed.text.cache, cache.LATENTS: spec.embed.vae.cache}

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from kubetuner.artifacts.claims import Claims
 from kubetuner.artifacts.pool import Pool
-from kubetuner.context import StageContext
+from kubetuner.context import Share, StageContext
 
 _PAUSE_SECONDS: Final = 0.2
 _Group = TypeVar("_Group", bound=Collection[str])
@@ -23,7 +23,7 @@ def shared(
     With each comes what to call, from any thread, once it is written: until then, or until `held` is left, it is this process's.
     A group that a living process is at is left for later; one whose process died is taken. Interrupted is raised between groups.
     """
-    waiting = groups
+    waiting = own_first(groups, ctx.share)
     while waiting:
         left = []
         for group in waiting:
@@ -44,3 +44,9 @@ def shared(
         if len(left) == len(waiting):
             time.sleep(_PAUSE_SECONDS)
         waiting = left
+
+
+def own_first(groups: list[_Group], share: Share) -> list[_Group]:
+    """All groups, those of this process's share first: processes that share the work seldom meet, and who is done helps the others."""
+    order = sorted(range(len(groups)), key=lambda position: ((position - share.index) % share.count, position))
+    return [groups[position] for position in order]

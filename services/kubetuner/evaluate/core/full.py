@@ -71,8 +71,8 @@ def unet_config(source: ModelSource) -> dict[str, Any]:
 def _base_part(source: ModelSource, part: str) -> list[Entry]:
     """A part of the base by the single file's names."""
     source = source.vae if part == "vae" and source.vae is not None else source
-    if source.single is not None:
-        rows = single_file.read_entries([source.single])
+    if (single := source.single_file(part)) is not None:
+        rows = single_file.read_entries([single])
         outer = {"vae": "first_stage_model.", "text_encoder": "conditioner.embedders.0.", "text_encoder_2": "conditioner.embedders.1."}[
             part
         ]
@@ -86,8 +86,8 @@ def _base_part(source: ModelSource, part: str) -> list[Entry]:
 def _diffusers_part(source: ModelSource, part: str) -> list[Entry]:
     """A part of the base by diffusers' names; what a single file holds is given as diffusers reads it."""
     source = source.vae if part == "vae" and source.vae is not None else source
-    if source.single is not None:
-        return tensors.entries(_read_back(source.single, part, source))
+    if (single := source.single_file(part)) is not None:
+        return tensors.entries(_read_back(single, part, source))
     rows = single_file.read_entries(weight_files(source, part))
     if part == "vae":
         return [single_file.renamed(row, _modern(row.name)) for row in rows]
@@ -141,7 +141,7 @@ def _copy_part(folder: Path, source: ModelSource, part: str) -> None:
     if part.startswith("tokenizer"):
         return
     target = folder / ("diffusion_pytorch_model.safetensors" if part == "vae" else "model.safetensors")
-    files = [] if source.single is not None else weight_files(source, part)
+    files = [] if source.single_file(part) is not None else weight_files(source, part)
     if len(files) == 1:
         shutil.copyfile(files[0], target)
         return

@@ -5,59 +5,101 @@ Each file is written beside its place and renamed into it, so that it is whole o
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from kubetuner.artifacts import cache, objects, report
+from kubetuner.artifacts import cache, objects, outputs, report
 from kubetuner.artifacts import manifest as manifests
+from kubetuner.artifacts import model as models
 from kubetuner.artifacts.objects import ArtifactRef, Json
 from kubetuner.artifacts.report import Report
 from kubetuner.diffusion import lora_header, tensors
-from kubetuner.diffusion.load import load_unet, open_model
+from kubetuner.diffusion.load import ModelSource, load_unet, open_model
 from kubetuner.diffusion.lora_header import Training
 from kubetuner.diffusion.precision import choose_device, choose_dtype
 from kubetuner.errors import InputError, KubeTunerError
 from kubetuner.evaluate.core import document, export, full, page, settings, weights
 from kubetuner.spec.resolve import to_yaml
 from kubetuner.storage import ObjectStore
-from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
+from kubetuner.v1alpha1.training_run_pb2 import Model, TrainingRun
+
+Open = Callable[[], ModelSource]
+"""Opens the base model, which only some exports need."""
 
 
 def write_outputs(
-    store: ObjectStore, report_ref: ArtifactRef, run: TrainingRun, out: Path, result: Mapping[str, Any], *, base: Path | None = None
+    store: ObjectStore,
+    report_ref: ArtifactRef,
+    run: TrainingRun,
+    out: Path,
+    result: Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    model: Model | None = None,
 ) -> None:
     """Write the files of `--out`. `run` is resolved; `base` is the folder that relative paths of the run start at.
 
-    Raises ExportError where an export's tensors are not those that were verified; result.json is written last.
+    `model` is the base model where it lies now, which need not be where the run names it. Raises ExportError where an export's tensors are
+    not those that were verified; result.json is written last.
     """
+    _write_kept(store, report_ref, run, out, _opener(store, run, base, model))
+    _write(out / outputs.RESOLVED, to_yaml(run).encode("utf-8"))
+    _write(out / outputs.RESULT, outputs.document(result))
+
+
+def keep_outputs(store: ObjectStore, report_ref: ArtifactRef, run: TrainingRun, *, base: Path | None = None, uid: str = "") -> ArtifactRef:
+    """Keep the same files in the store, for those who ask a cluster for them; equal inputs find them there. `uid` is the run's there."""
+    target = outputs.reference(report_ref, run)
+    if objects.find(store, target) is not None:
+        return target
+    with export.scratch() as folder:
+        _write_kept(store, report_ref, run, folder, _opener(store, run, base, None))
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        return outputs.commit(store, target, report=report_ref, run=run, files=files, uid=uid)
+
+
+def _opener(store: ObjectStore, run: TrainingRun, base: Path | None, model: Model | None) -> Open:
+    return partial(open_model, model or run.spec.model, base=base or Path.cwd(), store=store)
+
+
+def _write_kept(store: ObjectStore, report_ref: ArtifactRef, run: TrainingRun, out: Path, opened: Open) -> None:
+    """The exports and the report: what is the same wherever it was made."""
     found = report.read(store, report_ref)
     training = objects.load(store, found.checkpoint)
     state = weights.read_state(store, training, training["final"])
     header = _training(store, training, found, run)
     _make_folder(out / "report" / "images")
-    _write_exports(out, found, training, state, header, run, base)
+    _write_exports(out, found, training, state, header, run, opened)
     for shot in found.document["images"]:
         for name in (shot["base"], shot["tuned"]):
             _write(out / "report" / name, found.image(name))
-    _write(out / "report" / "report.json", _json(found.document | {"name": run.metadata.name, "report": report_ref.fingerprint}))
+    named = {"name": run.metadata.name, "report": report_ref.fingerprint}
+    _write(out / "report" / "report.json", outputs.document(found.document | named))
     _write(out / "report" / "index.html", page.render(found, run).encode("utf-8"))
-    _write(out / "run.resolved.yaml", to_yaml(run).encode("utf-8"))
-    _write(out / "result.json", _json(result))
 
 
 def write_step(
-    store: ObjectStore, report_ref: ArtifactRef, run: TrainingRun, step: int, out: Path, *, base: Path | None = None, device: str = "auto"
+    store: ObjectStore,
+    report_ref: ArtifactRef,
+    run: TrainingRun,
+    step: int,
+    out: Path,
+    *,
+    base: Path | None = None,
+    model: Model | None = None,
+    device: str = "auto",
 ) -> None:
     """Write the exports of a kept step other than the last, verified like the last one's. Raises InputError where it was not kept."""
+    opened = _opener(store, run, base, model)
     found = report.read(store, report_ref)
     training = objects.load(store, found.checkpoint)
     kept = [row for row in training["steps"] if row["step"] <= step]
@@ -65,14 +107,15 @@ def write_step(
         raise InputError(f"--step: step {step} was not kept; kept are {', '.join(str(row['step']) for row in training['steps'])}")
     training = {**training, "steps": kept, "final": kept[-1]["fingerprint"]}
     state = weights.read_state(store, training, training["final"])
-    digests = _verified(run, training, state, base or Path.cwd(), choose_device(device))
+    digests = _verified(run, training, state, opened(), choose_device(device))
     found = replace(found, index={**found.index, "exports": digests})
     _make_folder(out)
-    _write_exports(out, found, training, state, _training(store, training, found, run), run, base)
+    _write_exports(out, found, training, state, _training(store, training, found, run), run, opened)
 
 
-def _verified(run: TrainingRun, training: Json, state: Mapping[str, torch.Tensor], base: Path, device: torch.device) -> dict[str, str]:
-    source = open_model(run.spec.model, base=base)
+def _verified(
+    run: TrainingRun, training: Json, state: Mapping[str, torch.Tensor], source: ModelSource, device: torch.device
+) -> dict[str, str]:
     if training["weights"] == "unet":
         return full.verify(source, state)
     unet = load_unet(source, dtype=choose_dtype(run.spec.train.mixed_precision, device), device=device)
@@ -81,12 +124,12 @@ def _verified(run: TrainingRun, training: Json, state: Mapping[str, torch.Tensor
 
 
 def _write_exports(
-    out: Path, found: Report, training: Json, state: Mapping[str, torch.Tensor], header: Training, run: TrainingRun, base: Path | None
+    out: Path, found: Report, training: Json, state: Mapping[str, torch.Tensor], header: Training, run: TrainingRun, opened: Open
 ) -> None:
     if training["weights"] == "adapter":
         _write_lora(out, found, training, state, header)
     else:
-        _write_full(out, found, state, header, run, base or Path.cwd())
+        _write_full(out, found, state, header, run, opened())
 
 
 def _write_lora(out: Path, found: Report, training: Json, state: Mapping[str, torch.Tensor], header: Training) -> None:
@@ -98,8 +141,9 @@ def _write_lora(out: Path, found: Report, training: Json, state: Mapping[str, to
             _expect(found, name, tensors.write(path, tensors.entries(layout), metadata))
 
 
-def _write_full(out: Path, found: Report, state: Mapping[str, torch.Tensor], header: Training, run: TrainingRun, base: Path) -> None:
-    source = open_model(run.spec.model, base=base)
+def _write_full(
+    out: Path, found: Report, state: Mapping[str, torch.Tensor], header: Training, run: TrainingRun, source: ModelSource
+) -> None:
     digest = found.index["exports"][full.SINGLE]
     with _in_place(out / full.SINGLE) as path:
         rows = full.single_file_entries(source, state)
@@ -119,14 +163,14 @@ def _training(store: ObjectStore, training: Json, found: Report, run: TrainingRu
     manifest = manifests.read(store, cache.source(embedded))
     return Training(
         name=run.metadata.name,
-        settings=settings.kohya(run.spec, training, manifest, found.document["model"]),
+        settings=settings.kohya(run.spec, training, manifest, found.document["model"], _model_name(store, run)),
         captions=document.caption_counts(manifest),
         prediction_type=found.document["training"]["predictionType"],
     )
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+def _model_name(store: ObjectStore, run: TrainingRun) -> str:
+    return models.name_of(store, run.spec.model.path, run.spec.model.flavour)
 
 
 def _make_folder(path: Path) -> None:

@@ -30,7 +30,7 @@ _FORMAT: Final = 1
 def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) -> ArtifactRef:
     """Images beside the base model's, a loss for each kept checkpoint, and verified exports; or find the finished report."""
     assert source is not None, "evaluate takes a checkpoint"
-    model = open_model(spec.model, base=ctx.base)
+    model = open_model(spec.model, base=ctx.base, store=ctx.store)
     digests = {part: model.digest(part) for part in PARTS}
     target = report.reference(source, {"evaluate": keyed(spec.evaluate), "seed": spec.evaluate.seed}, digests)
     if objects.find(ctx.store, target) is not None:

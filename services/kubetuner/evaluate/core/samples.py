@@ -98,7 +98,7 @@ def _encode_missing(spec: TrainingRunSpec, rows: Iterable[Row], pool: Pool, vae:
     lacking = {key: row for row in rows if pool.missing([key := key_of(row)])}
     if not lacking:
         return {}
-    pictures = Pictures(spec.datasets, ctx.base)
+    pictures = Pictures(spec.datasets, ctx.base, ctx.store)
     fresh: dict[str, Item] = {}
     for key, row in lacking.items():
         ctx.check()

@@ -7,8 +7,11 @@ from kubetuner.artifacts.objects import Json
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
 
-def kohya(spec: TrainingRunSpec, training: Json, manifest: Manifest, model: Json) -> dict[str, object]:
-    """kohya's keys without `ss_`; None where a thing is switched off. `model` holds the digest of each part of the base model."""
+def kohya(spec: TrainingRunSpec, training: Json, manifest: Manifest, model: Json, model_name: str) -> dict[str, object]:
+    """kohya's keys without `ss_`; None where a thing is switched off.
+
+    `model` holds the digest of each part of the base model, `model_name` is what people call it.
+    """
     train, optimizer = spec.train, spec.train.optimizer
     adapter = training.get("adapter") or {"dropout": 0}
     huber = train.loss.type != "l2"
@@ -37,7 +40,7 @@ def kohya(spec: TrainingRunSpec, training: Json, manifest: Manifest, model: Json
         "huber_c": f"{train.loss.huber_c:g}" if huber else None,
         "huber_schedule": train.loss.huber_schedule if huber else None,
         "zero_terminal_snr": train.rescale_betas_zero_snr,
-        "sd_model_name": spec.model.flavour if not spec.model.path else spec.model.path.rstrip("/").rpartition("/")[2],
+        "sd_model_name": model_name,
         "new_sd_model_hash": model["unet"],
         "new_vae_hash": model["vae"],
         "enable_bucket": True,

@@ -30,7 +30,7 @@ def inspect(run: TrainingRun, ctx: StageContext) -> Json:
     decode again.
     """
     spec = run.spec
-    found = sources.list_all(spec, ctx.base)
+    found = sources.list_all(spec, ctx.base, ctx.store)
     seen = look.look(found, ctx)
     counts = Summary(found)
     rows = decide.rows(seen.to_batches(), [source.dataset for source in found], seed=spec.seed)
@@ -106,7 +106,7 @@ def _captions(table: pa.Table, spec: TrainingRunSpec, ctx: StageContext) -> Json
     slots = pc.list_flatten(used["captions"])
     distinct = sorted(pc.unique(slots).to_pylist())
     reasons = pc.value_counts(table["reason"]).to_pylist()
-    counter = tokens.find(spec.model, ctx.base)
+    counter = tokens.find(spec.model, ctx.base, ctx.store)
     document: dict[str, Any] = {
         "total": len(slots),
         "distinct": len(distinct),

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -59,8 +60,20 @@ class _Picture:
     captions: Captions
 
 
+Take = Callable[[int, Source], Iterator[pa.RecordBatch]]
+"""Rows of a source (or a part of one) by its number among all sources."""
+
+
 def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
     """A row for every picture of the sources, schema SCHEMA. Counts `imagesRead` and keeps facts in the store."""
+    with looking(found, ctx) as take:
+        batches = [batch for number, source in enumerate(found) for batch in take(number, source)]
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+@contextmanager
+def looking(found: Sequence[Source], ctx: StageContext) -> Iterator[Take]:
+    """What looks at a source, or at a part of it."""
     known = facts.load(ctx.store)
     filters = [captions.compile_filters(source.dataset.caption_filters, f"{source.path}.captionFilters") for source in found]
     for source in found:
@@ -68,20 +81,21 @@ def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
             faces.require(f"{source.path}.cropStyle")
     total = sum(len(source.paths) for source in found)
     ctx.progress.start("ingest", "images", total)
-    batches: list[pa.RecordBatch] = []
     fresh = _Fresh(ctx)
     cores = _cores()
     # Twice as many threads: one of each two reads while the other waits for a decoder.
     with decoding.choose(total, cores) as decoders, ThreadPoolExecutor(2 * cores, thread_name_prefix="ingest") as pool:
+
+        def take(number: int, source: Source) -> Iterator[pa.RecordBatch]:
+            pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], decoders, ctx), source))
+            for start in range(0, len(source.paths), _CHUNK):
+                yield _batch(number, source.paths.slice(start, _CHUNK), list(islice(pictures, _CHUNK)))
+                ctx.check()
+
         try:
-            for number, source in enumerate(found):
-                pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], decoders, ctx), source))
-                for start in range(0, len(source.paths), _CHUNK):
-                    batches.append(_batch(number, source.paths.slice(start, _CHUNK), list(islice(pictures, _CHUNK))))
-                    ctx.check()
+            yield take
         finally:  # what was decoded before an interruption is kept too
             fresh.flush()
-    return pa.Table.from_batches(batches, schema=SCHEMA)
 
 
 def _in_order(pool: Executor, look_at: Callable[[list[str]], list[_Picture]], source: Source) -> Iterator[_Picture]:

@@ -13,7 +13,7 @@ from kubetuner.artifacts import facts, manifest, objects
 from kubetuner.artifacts.objects import ArtifactRef, Json, canonical, fingerprint
 from kubetuner.context import StageContext
 from kubetuner.errors import SpecError, SpecErrors
-from kubetuner.ingest.core import decide, look, sources
+from kubetuner.ingest.core import decide, look, sharing, sources
 from kubetuner.ingest.core.sources import Source
 from kubetuner.ingest.core.summary import Summary
 from kubetuner.spec.keyed import keyed
@@ -39,8 +39,14 @@ CURES: Final = {
 def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) -> ArtifactRef:
     """List, look at and decide every picture; gives the manifest, at once where an equal one is there."""
     assert source is None, "ingest begins the flow"
-    found = sources.list_all(spec, ctx.base)
-    seen = look.look(found, ctx)
+    found = sources.list_all(spec, ctx.base, ctx.store)
+    if ctx.share.count > 1:
+        return sharing.together(found, ctx, lambda seen: _make(found, seen, spec, ctx))
+    return _make(found, look.look(found, ctx), spec, ctx)
+
+
+def _make(found: Sequence[Source], seen: pa.Table, spec: TrainingRunSpec, ctx: StageContext) -> ArtifactRef:
+    """The manifest of what was seen, or the equal one that is there."""
     datasets = [one.dataset for one in found]
     ref = reference(seen, datasets, seed=spec.seed)
     if objects.find(ctx.store, ref) is not None:

@@ -17,7 +17,8 @@ import pyarrow as pa
 from kubetuner.artifacts.manifest import decode_path, encode_path
 from kubetuner.diffusion import pixels
 from kubetuner.errors import ArtifactError
-from kubetuner.storage import ObjectStore, open_store
+from kubetuner.storage import ObjectStore
+from kubetuner.storage.places import open_source
 from kubetuner.v1alpha1.training_run_pb2 import Dataset, TrainingRunSpec
 
 CAPTION_ENDING: Final = ".txt"
@@ -53,9 +54,12 @@ class Source:
             yield [decode_path(path) for path in self.paths.slice(start, size).to_pylist()]
 
 
-def list_all(spec: TrainingRunSpec, base: Path) -> list[Source]:
-    """The sources of all datasets that are not disabled, in the order of the spec. Raises SpecError where one cannot be opened."""
-    return [_list(position, dataset, base) for position, dataset in enumerate(spec.datasets) if not dataset.disabled]
+def list_all(spec: TrainingRunSpec, base: Path, store: ObjectStore | None = None) -> list[Source]:
+    """The sources of all datasets that are not disabled, in the order of the spec; `store` is the run's own.
+
+    Raises SpecError where one cannot be opened.
+    """
+    return [_list(position, dataset, base, store) for position, dataset in enumerate(spec.datasets) if not dataset.disabled]
 
 
 def read(source: Source, key: str) -> bytes | str:
@@ -67,8 +71,9 @@ def read(source: Source, key: str) -> bytes | str:
         return (cause.strerror or "no access") if isinstance(cause, OSError) else "it is gone or became shorter"
 
 
-def _list(position: int, dataset: Dataset, base: Path) -> Source:
-    store = open_store(dataset.source.uri, path=f"spec.datasets[{position}].source.uri", base=base, create=False)
+def _list(position: int, dataset: Dataset, base: Path, own: ObjectStore | None) -> Source:
+    place = f"spec.datasets[{position}].source.uri"
+    store = open_source(dataset.source.uri, path=place, base=base, store=own, secret=dataset.source.secret)
     endings = pixels.extensions()
     with_texts = dataset.caption_strategy == "textfile"
     oversized: dict[str, int] = {}

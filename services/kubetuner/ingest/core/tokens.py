@@ -1,6 +1,7 @@
 """How many of CLIP's tokens a caption takes, counted with the model's own vocabulary and without torch or transformers.
 
-The vocabulary is read where it lies on this machine: in a local model folder, or in the Hub's cache. Nothing is downloaded.
+The vocabulary is read where it lies: in a model's folder, in a store that the run names, or in the Hub's cache on this machine.
+Nothing is brought from the Hub.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from kubetuner.diffusion import flavours
 from kubetuner.errors import DataError
+from kubetuner.storage import ObjectStore, places
 from kubetuner.v1alpha1.training_run_pb2 import Model
 
 MAX_TOKENS: Final = 77
@@ -39,10 +42,17 @@ class Counter:
         return [len(found.ids) + _ENDS for found in self.tokenizer.encode_batch(list(captions), add_special_tokens=False)]
 
 
-def find(model: Model, base: Path) -> Counter | None:
-    """A counter for the model of a run, or None where its vocabulary is not on this machine. Raises DataError where it is damaged."""
+def find(model: Model, base: Path, store: ObjectStore | None = None) -> Counter | None:
+    """A counter for the model of a run, or None where its vocabulary is neither on this machine nor in a store that the run names.
+
+    Raises DataError where it is damaged.
+    """
     single = model.path.endswith(".safetensors")
     name = model.config if single else model.path
+    if name.startswith((places.STORE, places.S3)):
+        return _in_store(places.open_source(name, path="spec.model.path", base=base, store=store, secret=model.secret))
+    if name.startswith(places.VOLUME):
+        name = str(places.volume_folder(name, "spec.model.path"))
     folder = Path(name).expanduser() if name else None
     if folder is not None and not folder.is_absolute():
         folder = base / folder
@@ -50,6 +60,15 @@ def find(model: Model, base: Path) -> Counter | None:
         return _from_files({file: folder / "tokenizer" / file for file in (_WHOLE, *_PARTS)})
     hub_id = name or flavours.HUB_IDS[model.flavour]
     return _from_files(_in_hub_cache(hub_id, model.revision))
+
+
+def _in_store(store: ObjectStore) -> Counter | None:
+    with TemporaryDirectory(prefix="kubetuner-") as folder:
+        files = {name: Path(folder) / name for name in (_WHOLE, *_PARTS)}
+        for name, file in files.items():
+            if store.head(f"tokenizer/{name}") is not None:
+                file.write_bytes(store.get(f"tokenizer/{name}"))
+        return _from_files(files)
 
 
 def _in_hub_cache(hub_id: str, revision: str) -> dict[str, Path]:

@@ -50,7 +50,7 @@ def open_sources(
         latents = CachedLatents(cache.open_pool(ctx.store, index, cache.LATENTS), vae.scaling)
     else:
         kept = Kept(cache.open_pool(ctx.store, index, cache.LATENTS), keep=index["modes"][cache.LATENTS] == "on-demand")
-        latents = MadeLatents(kept, vae, Pictures(spec.datasets, ctx.base), ctx)
+        latents = MadeLatents(kept, vae, Pictures(spec.datasets, ctx.base, ctx.store), ctx)
         made.append(kept)
     if index["modes"][cache.TEXTS] == "eager":
         texts = CachedTexts(cache.open_pool(ctx.store, index, cache.TEXTS))
