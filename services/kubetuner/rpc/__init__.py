@@ -1,0 +1,1 @@
+"""Servers and jobs, written once for all rooms."""

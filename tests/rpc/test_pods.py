@@ -1,0 +1,215 @@
+"""Pods as processes: asked to stop, several of one training, given what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from safetensors.torch import load
+
+from kubetuner.storage.directory import DirectoryStore
+from kubetuner.v1alpha1 import job_service_pb2, job_service_pb2_grpc
+from kubetuner.v1alpha1.job_pb2 import JobState
+from tests.rpc.flows import Pods, a_request, as_controller, furnish, spec, through
+
+TRAIN: dict[str, Any] = {
+    "maxSteps": 30,
+    "batchSize": 1,
+    "gradientAccumulationSteps": 2,
+    "checkpoint": {"everySteps": 50},
+    "lora": {"rank": 2, "dropout": 0.2},
+}
+
+
+@pytest.fixture(scope="module")
+def embedded(tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder whose store has all up to the cache, and the request to train on it."""
+    base = tmp_path_factory.mktemp("embedded")
+    furnish(base, tiny_sdxl)
+    given = spec(train=TRAIN)
+    said = through(Pods(base), given, ("ingest", "embed"))
+    return base, a_request("train", as_controller(given, said["ingest"]), said["embed"]["result"])
+
+
+@pytest.fixture
+def pods(embedded: tuple[Path, dict[str, Any]], tmp_path: Path) -> Pods:
+    """A store of the test's own."""
+    shutil.copytree(embedded[0] / "store", tmp_path / "store")
+    return Pods(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(embedded: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of a training that nobody disturbs."""
+    base = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(embedded[0] / "store", base / "store")
+    pod = Pods(base).run("train", embedded[1])
+    assert pod.process.returncode == 0, pod.log
+    return weights(Pods(base), pod.message)
+
+
+def weights(pods: Pods, message: dict[str, Any]) -> bytes:
+    store = DirectoryStore(pods.store)
+    final = json.loads(store.get(f"checkpoint/{message['result']['fingerprint']}/index.json"))["final"]
+    return store.get(f"checkpoint/{final}/adapter.safetensors")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def steps(pods: Pods, job: str) -> int:
+    """Steps that the store's events tell of."""
+    store = DirectoryStore(pods.store)
+    rows = [row for info in store.list(f"jobs/{job}/events/") for row in json.loads(store.get(info.key))]
+    return max((row["progress"].get("done", 0) for row in rows if "progress" in row), default=0)
+
+
+def test_a_pod_asked_to_stop_saves_its_state_and_the_next_one_goes_on(
+    pods: Pods, embedded: tuple[Path, dict[str, Any]], undisturbed: bytes
+) -> None:
+    request = embedded[1]
+    port, health = free_port(), free_port()
+    pod = pods.start("train", request, KUBETUNER_LISTEN=f"127.0.0.1:{port}", KUBETUNER_HEALTH_LISTEN=f"127.0.0.1:{health}")
+    until(lambda: steps(pods, "run-train-1") >= 1)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, grpc.insecure_channel(f"127.0.0.1:{health}") as probes:
+        answer = health_pb2_grpc.HealthStub(probes).Check(
+            health_pb2.HealthCheckRequest(service="kubetuner.v1alpha1.TrainService"), timeout=10.0
+        )
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        watching = job_service_pb2_grpc.JobServiceStub(channel).WatchJob(job_service_pb2.WatchJobRequest(name="run-train-1"), timeout=60.0)
+        began = time.monotonic()
+        pod.process.send_signal(signal.SIGTERM)
+        assert [answer.event.state for answer in watching][-1] == JobState.JOB_STATE_INTERRUPTED  # the watcher is told before the end
+    assert pod.wait() == 143, pod.log
+    assert time.monotonic() - began < 10.0
+    first = pod.message
+    assert first["state"] == "INTERRUPTED"
+    assert 1 <= first["work"]["stepsTrained"] < 30
+    pod = pods.run("train", {**request, "requestId": "run-train-2", "attempt": 2})
+    assert pod.process.returncode == 0, pod.log
+    assert pod.message["work"]["stepsTrained"] == 30 - first["work"]["stepsTrained"]
+    assert weights(pods, pod.message) == undisturbed
+
+
+def test_the_same_request_goes_on_too_and_its_events_count_on(
+    pods: Pods, embedded: tuple[Path, dict[str, Any]], undisturbed: bytes
+) -> None:
+    pod = pods.start("train", embedded[1])
+    until(lambda: steps(pods, "run-train-1") >= 1)
+    pod.process.kill()
+    pod.wait()
+    pod = pods.run("train", embedded[1])
+    assert pod.process.returncode == 0, pod.log
+    assert weights(pods, pod.message) == undisturbed
+    store = DirectoryStore(pods.store)
+    rows = [row for info in store.list("jobs/run-train-1/events/") for row in json.loads(store.get(info.key))]
+    assert [row["sequence"] for row in rows] == list(range(1, len(rows) + 1))
+    assert [row["state"] for row in rows if "state" in row][-1] == "JOB_STATE_SUCCEEDED"
+
+
+@pytest.mark.parametrize(("nodes", "per_node"), [(2, 1), (1, 2)])
+def test_several_processes_train_what_one_trains(
+    pods: Pods, embedded: tuple[Path, dict[str, Any]], undisturbed: bytes, nodes: int, per_node: int
+) -> None:
+    """As an Indexed Job's pods: torchrun's variables, and the index of each."""
+    place = {
+        "PET_NNODES": str(nodes),
+        "PET_NPROC_PER_NODE": str(per_node),
+        "PET_MASTER_ADDR": "127.0.0.1",
+        "PET_MASTER_PORT": str(free_port()),
+    }
+    found = [pods.start("train", embedded[1], JOB_COMPLETION_INDEX=str(node), **place) for node in range(nodes)]
+    for pod in found:
+        assert pod.wait() == 0, pod.log
+    assert all(pod.message["result"] == found[0].message["result"] for pod in found)
+    assert found[0].message["work"] == {"stepsTrained": 30}
+    ours, theirs = load(weights(pods, found[0].message)), load(undisturbed)
+    moved = max(float(tensor.abs().max()) for tensor in theirs.values())
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) <= 1e-3 * moved
+
+
+def test_one_pod_of_several_asked_to_stop_stops_all_with_the_state_saved(pods: Pods, embedded: tuple[Path, dict[str, Any]]) -> None:
+    place = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free_port())}
+    found = [pods.start("train", embedded[1], JOB_COMPLETION_INDEX=str(node), **place) for node in range(2)]
+    until(lambda: steps(pods, "run-train-1") >= 1)
+    found[1].process.send_signal(signal.SIGTERM)
+    for pod in found:
+        assert pod.wait(60.0) == 143, pod.log
+        assert pod.message["state"] == "INTERRUPTED"
+    pod = pods.run("train", {**embedded[1], "requestId": "run-train-2", "attempt": 2})
+    assert pod.message["work"]["stepsTrained"] == 30 - found[0].message["work"]["stepsTrained"]
+
+
+WRONG: dict[str, Any] = {"id": "photographs", "source": {"uri": "photographs"}, "crop": True, "cropAspect": "sqare"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (a_request("ingest", spec(datasets=[WRONG])), ["spec.datasets[0].cropAspect"]),
+        (a_request("ingest", spec(datasets=[{"id": "a", "source": {"uri": "nothing-here"}}])), ["spec.datasets[0].source.uri"]),
+        ("{", None),
+        (json.dumps({"spec": spec(), "unknown": 1}), None),
+    ],
+)
+def test_a_pod_that_is_given_what_is_wrong_ends_with_two_and_says_where(
+    tmp_path: Path, tiny_sdxl: Path, request_: dict[str, Any] | str, fields: list[str] | None
+) -> None:
+    furnish(tmp_path, tiny_sdxl)
+    pod = Pods(tmp_path).run("ingest", request_)
+    assert pod.process.returncode == 2, pod.log
+    error = pod.message["error"]
+    assert (pod.message["state"], error["reason"], error["retryable"]) == ("FAILED", "INPUT_INVALID", False)
+    if fields is None:
+        assert "request.json" in error["message"]
+    else:
+        assert [row["field"] for row in error["violations"]] == fields
+        job = json.loads((tmp_path / "store/jobs/run-ingest-1/job.json").read_text())
+        assert job["state"] == "JOB_STATE_FAILED"
+        assert [row["field"] for row in job["error"]["violations"]] == fields
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"KUBETUNER_STORE": ""}, "KUBETUNER_STORE"),
+        ({"KUBETUNER_TLS_CERT": "/nowhere/tls.crt"}, "KUBETUNER_TLS_KEY"),
+        ({"KUBETUNER_REFLECTION": "perhaps"}, "KUBETUNER_REFLECTION"),
+        ({"JOB_COMPLETION_INDEX": "-1"}, "JOB_COMPLETION_INDEX"),
+        ({"KUBETUNER_LOG_LEVEL": "loud"}, "KUBETUNER_LOG_LEVEL"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, variables: dict[str, str], named: str) -> None:
+    pod = Pods(tmp_path).run("ingest", a_request("ingest", spec()), **variables)
+    assert pod.process.returncode == 2
+    assert named in pod.lines[-1]["error"]
+
+
+def test_a_standing_server_ends_well_when_it_is_asked_to(tmp_path: Path) -> None:
+    health = free_port()
+    pod = Pods(tmp_path).start("ingest", "", KUBETUNER_REQUEST="", KUBETUNER_HEALTH_LISTEN=f"127.0.0.1:{health}")
+    with grpc.insecure_channel(f"127.0.0.1:{health}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=60.0, wait_for_ready=True)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    pod.process.send_signal(signal.SIGTERM)
+    assert pod.wait(20.0) == 0, pod.log
