@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from kubetuner.artifacts import garbage, inventory, objects
-from kubetuner.artifacts.inventory import NOUNS, Inventory, Node
+from kubetuner.artifacts.dataset import KINDS, books, digests_below
+from kubetuner.artifacts.inventory import NOUNS, Folder, Inventory, Node
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.errors import InputError
 from kubetuner.storage import ObjectStore, open_store
@@ -32,8 +33,11 @@ def _ls(store: ObjectStore, options: Namespace) -> int:
     nodes = sorted(found.nodes.values(), key=lambda node: (NOUNS.index(node.ref.noun), -node.modified, node.ref.fingerprint))
     if options.noun:
         nodes = [node for node in nodes if node.ref.noun == options.noun]
+        if options.noun not in NOUNS:
+            return _folders(found, options)
     if options.json:
-        print(json.dumps({"artifacts": [_row(node) for node in nodes], "others": [info.key for info in found.others]}, ensure_ascii=False))
+        rows = {"artifacts": [_row(node) for node in nodes], "folders": [_folder_row(one) for one in found.folders if not options.noun]}
+        print(json.dumps(rows | {"others": [info.key for info in found.others]}, ensure_ascii=False))
         return 0
     lines = [["artifact", "size", "written", "state", "belongs to"]]
     many: dict[str, list[Node]] = {}
@@ -45,14 +49,64 @@ def _ls(store: ObjectStore, options: Namespace) -> int:
     for name, group in many.items():
         states = f"{len(group)} {'shard' if group[0].pool else 'artifact'}{'s' if group[1:] else ''}"
         lines.append([name, _size(sum(node.size for node in group)), _age(max(node.modified for node in group)), states, ""])
+    if not options.noun:
+        lines += [_line(one) for one in _grouped(found.folders)]
     _table(lines if len(lines) > 1 else [["nothing here"]])
     if found.others and not options.noun:
         print(f"{len(found.others)} objects are not of KubeTuner, as {found.others[0].key}")
     return 0
 
 
+def _folders(found: Inventory, options: Namespace) -> int:
+    """What lies under one word that is no artifact's noun, each name in a line."""
+    folders = [one for one in found.folders if one.name.split("/")[0] == options.noun]
+    if options.json:
+        print(json.dumps({"artifacts": [], "folders": [_folder_row(one) for one in folders], "others": []}, ensure_ascii=False))
+        return 0
+    _table([["name", "size", "written", "holds", ""], *map(_line, folders)] if folders else [["nothing here"]])
+    return 0
+
+
+def _grouped(folders: Sequence[Folder]) -> Iterable[Folder]:
+    """Each dataset and model by itself; jobs, memos and upload books all together."""
+    for noun in inventory.PLAIN:
+        ours = [one for one in folders if one.name.split("/")[0] == noun]
+        if noun in KINDS or not ours:
+            yield from ours
+            continue
+        keys = tuple(key for one in ours for key in one.keys)
+        yield Folder(name=noun, keys=keys, size=sum(one.size for one in ours), modified=max(one.modified for one in ours))
+
+
+def _line(folder: Folder) -> list[str]:
+    return [folder.name, _size(folder.size), _age(folder.modified), f"{len(folder.keys)} files", ""]
+
+
+def _folder_row(folder: Folder) -> dict[str, Any]:
+    return {"name": folder.name, "bytes": folder.size, "written": folder.modified, "files": len(folder.keys)}
+
+
+def _folder(found: Inventory, text: str) -> Folder | None:
+    return next((one for one in found.folders if one.name == text.strip("/")), None)
+
+
+def _show_folder(store: ObjectStore, folder: Folder, options: Namespace) -> int:
+    """Files of a dataset or model with the content that is known, or the objects of a job."""
+    known = digests_below(store, folder.name)
+    paths = [key.removeprefix(f"{folder.name}/") for key in folder.keys]
+    rows = [{"path": path, "sha256": known[path].sha256 if path in known else None} for path in paths]
+    if options.json:
+        print(json.dumps(_folder_row(folder) | {"objects": rows}, ensure_ascii=False))
+        return 0
+    _table([["name", folder.name], ["size", _size(folder.size)], ["written", _age(folder.modified)]])
+    _table([[str(row["path"]), str(row["sha256"] or "")] for row in rows])
+    return 0
+
+
 def _show(store: ObjectStore, options: Namespace) -> int:
     found = inventory.survey(store, files=True)
+    if (folder := _folder(found, options.ref)) is not None:
+        return _show_folder(store, folder, options)
     node = _find(found, options.ref)
     index = objects.find(store, node.ref) if node.complete else None
     row = _row(node) | {"referredToBy": [_name(ref) for ref in found.referring(node.ref)], "keys": list(node.keys), "index": index}
@@ -77,7 +131,12 @@ def _show(store: ObjectStore, options: Namespace) -> int:
 
 def _rm(store: ObjectStore, options: Namespace) -> int:
     found = inventory.survey(store)
-    going = {node.ref: node for text in options.refs for node in _with_states(found, text)}
+    folders = [folder for text in options.refs if (folder := _folder(found, text)) is not None]
+    names = {folder.name for folder in folders}
+    going = {node.ref: node for text in options.refs if text.strip("/") not in names for node in _with_states(found, text)}
+    for name in sorted((names | set(map(_name, going))) & _in_use(found)):
+        if not options.force:
+            raise InputError(f"{name}: jobs of this store name it, which may be on their way; give --force where they are not")
     for ref in going:
         needing = [other for other in found.referring(ref) if other not in going]
         if needing and not options.force:
@@ -87,7 +146,15 @@ def _rm(store: ObjectStore, options: Namespace) -> int:
             )
     # Those that name others go before these: whatever is left, when this is stopped, names nothing that is gone.
     order = sorted(going.values(), key=lambda node: (NOUNS.index(node.ref.noun), bool(node.training)))
-    return _delete(store, order, [key for node in order for key in node.keys], options, dry=False)
+    keys = [key for node in order for key in node.keys]
+    keys += [key for folder in folders for key in (*(book.key for book in books(store, folder.name)), *folder.keys)]
+    return _delete(store, order, keys, options, dry=False)
+
+
+def _in_use(found: Inventory) -> set[str]:
+    """Datasets and models that jobs name, or something below them."""
+    folders = {folder.name for folder in found.folders if folder.name.split("/")[0] in KINDS}
+    return {name for name in folders if any(f"{address}/".startswith(f"{name}/") for address in found.named)} | set(found.named)
 
 
 def _gc(store: ObjectStore, options: Namespace) -> int:

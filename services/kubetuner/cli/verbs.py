@@ -76,10 +76,13 @@ def inspect_(options: Namespace, stopped: threading.Event) -> int:
     from kubetuner.context import StageContext
     from kubetuner.ingest.core.inspect import inspect
     from kubetuner.ingest.core.inspect_text import inspect_text
+    from kubetuner.storage import open_store
+    from kubetuner.storage.dry import DryStore
     from kubetuner.storage.memory import MemoryStore
 
     with progress.choose(plain=options.json) as shown:
-        report = inspect(run, StageContext(store=MemoryStore(), base=_base(options.file), progress=shown, cancelled=stopped))
+        store = DryStore(open_store(options.store, create=False, note=shown.note) if options.store else MemoryStore())
+        report = inspect(run, StageContext(store=store, base=_base(options.file), progress=shown, cancelled=stopped))
     print(json.dumps(report, ensure_ascii=False) if options.json else inspect_text(report))
     return WRONG_INPUT if any(problem["level"] == "error" for problem in report["problems"]) else DONE
 
@@ -127,6 +130,34 @@ def store_(options: Namespace, _: threading.Event) -> int:
     from kubetuner.cli import store
 
     return store.run(options)
+
+
+def push_(options: Namespace, stopped: threading.Event) -> int:
+    """`kubetuner push`."""
+    from kubetuner.cli import cluster
+
+    return cluster.push(options, stopped)
+
+
+def apply_(options: Namespace, stopped: threading.Event) -> int:
+    """`kubetuner apply`."""
+    from kubetuner.cli import cluster
+
+    return cluster.apply(options, stopped)
+
+
+def watch_(options: Namespace, stopped: threading.Event) -> int:
+    """`kubetuner watch`."""
+    from kubetuner.cli import cluster
+
+    return cluster.watch(options, stopped)
+
+
+def outputs_(options: Namespace, stopped: threading.Event) -> int:
+    """`kubetuner outputs`."""
+    from kubetuner.cli import cluster
+
+    return cluster.outputs(options, stopped)
 
 
 def _resolved(options: Namespace) -> TrainingRun:
