@@ -1,0 +1,25 @@
+{{/* What the controller does in the namespaces of runs, and nothing else: tests/chart compares it with the calls of controller/cluster.py. */}}
+{{- define "kubetuner.runRules" -}}
+- apiGroups: [kubetuner.dev]
+  resources: [trainingruns]
+  verbs: [list, watch, delete{{ if .Values.runService.enabled }}, get, create, patch{{ end }}]
+- apiGroups: [kubetuner.dev]
+  resources: [trainingruns/status]
+  verbs: [patch]
+# Where the admission plugin OwnerReferencesPermissionEnforcement is on, as on OpenShift, it asks for this on owners that block deletion.
+- apiGroups: [kubetuner.dev]
+  resources: [trainingruns/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [create, get, list, watch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
