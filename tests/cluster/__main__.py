@@ -1,0 +1,91 @@
+"""A real Kubernetes cluster on this machine: two nodes with real containers, without systemd, Docker or a registry.
+
+python -m tests.cluster up         control plane, nodes, MinIO; what runs already stays as it is; prints how to reach it
+python -m tests.cluster down       ends and removes all of it, also after a crash; the images stay
+python -m tests.cluster status     what runs
+python -m tests.cluster build      the programs, from pinned modules (a quarter of an hour on two cores, once)
+python -m tests.cluster images     the project's images, from Dockerfiles/; into the nodes too where they run
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.cluster import binaries, needs
+from tests.cluster.cluster import Cluster
+from tests.cluster.processes import ClusterError
+
+
+def main() -> int:
+    """The command; its exit code is 1 where it could not do all that was asked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    up = verbs.add_parser("up", help="start the cluster")
+    up.add_argument("--gpus", type=int, default=2, help="GPUs that each node offers (default: 2)")
+    verbs.add_parser("down", help="end the cluster and remove it")
+    verbs.add_parser("status", help="say what runs")
+    verbs.add_parser("build", help="build the programs").add_argument("names", nargs="*", help="some of them (default: all)")
+    verbs.add_parser("images", help="build the images").add_argument("names", nargs="*", help="some of them (default: all)")
+    given = parser.parse_args()
+    started = time.monotonic()
+    try:
+        return _do(given)
+    except ClusterError as fault:
+        print(f"{given.verb}: {fault}", file=sys.stderr)
+        return 1
+    finally:
+        print(f"({time.monotonic() - started:.1f} s)", file=sys.stderr)
+
+
+def _do(given: argparse.Namespace) -> int:
+    if given.verb == "build":
+        for name in given.names or (*binaries.PACKAGES, "minio"):
+            print(binaries.build(name), flush=True)
+    elif given.verb == "images":
+        from tests.cluster import images  # the other verbs work without what images need
+
+        images.make(Cluster(), given.names)
+    elif given.verb == "down":
+        Cluster().down()
+    elif given.verb == "status":
+        return _status(Cluster())
+    else:
+        return _up(Cluster(gpus=given.gpus))
+    return 0
+
+
+def _up(cluster: Cluster) -> int:
+    if needs.for_control_plane():
+        raise ClusterError("missing:\n  " + "\n  ".join(needs.for_control_plane()))
+    for name in binaries.missing():
+        print(f"building {name}", file=sys.stderr, flush=True)
+        binaries.build(name)
+    if missing := needs.for_nodes():
+        plane = cluster.plane_alone
+        plane.up()
+        print("This machine can run no nodes; missing:", *missing, sep="\n  ", file=sys.stderr)
+        print("The control plane alone is up: objects are checked and stored, and pods stay Pending.", file=sys.stderr)
+        print(f"export KUBECONFIG={plane.kubeconfig}")
+        return 0
+    cluster.up()
+    print(f"export KUBECONFIG={cluster.kubeconfig}")
+    print(f"export PATH={binaries.folder()}:$PATH  # kubectl, helm, grpcurl")
+    print(*(f"export {name}={value}" for name, value in cluster.store.environment.items()), sep="\n")
+    return 0
+
+
+def _status(cluster: Cluster) -> int:
+    parts = [*cluster.plane.parts, *cluster.plane_alone.parts, cluster.store.server]
+    rows = [(f"{part.folder.name}/{part.name}", part.pid) for part in parts]
+    rows += [(f"{node.name}/{name}", node.machine.pid(name)) for node in cluster.nodes for name in ("containerd", "kubelet", "fakegpu")]
+    for name, pid in rows:
+        print(f"{name:36} {pid or '-'}")
+    return 0 if cluster.is_up() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

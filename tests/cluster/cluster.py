@@ -1,0 +1,110 @@
+"""The cluster: a control plane, two nodes, the network between them, and an object store beside them.
+
+cluster = Cluster()
+cluster.up()                      # what runs already stays as it is
+cluster.kubectl("get", "nodes")
+cluster.nodes[0].power_off()
+cluster.down()                    # ends and removes everything but the images, also after a crash
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests import golang
+from tests.cluster import binaries, machine, needs, network, policies, services
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.machine import Machine
+from tests.cluster.node import Node
+from tests.cluster.object_store import ObjectStore
+from tests.cluster.processes import ClusterError, sweep
+
+FOLDER: Final = Path(__file__).parents[2] / "build" / "cluster"
+_NUMBERS: Final = (1, 2)
+_PORT: Final = 6443  # what NetworkPolicies take an API server's for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A cluster that lives in a folder. One runs on a machine at a time: the bridge has but one name."""
+
+    folder: Path = FOLDER
+    gpus: int = field(default=2)
+    """How many GPUs each node offers."""
+
+    @property
+    def plane(self) -> ControlPlane:
+        return ControlPlane(folder=self.folder / "plane", address=network.HOST, port=_PORT, pod_security="restricted")
+
+    @property
+    def plane_alone(self) -> ControlPlane:
+        """What is left of it on a machine that can run no nodes."""
+        return ControlPlane(folder=self.folder / "plane-alone")
+
+    @property
+    def nodes(self) -> list[Node]:
+        images = Machine(folder=self.image_folder)
+        return [
+            Node(number=number, folder=self.folder / f"node{number}", plane=self.plane, images=images, gpus=self.gpus)
+            for number in _NUMBERS
+        ]
+
+    @property
+    def image_folder(self) -> Path:
+        """Where images are made and kept, for every checkout of the user's; see tests/cluster/images.py."""
+        return golang.cache_folder("cluster-images", [])
+
+    @property
+    def store(self) -> ObjectStore:
+        return ObjectStore(folder=self.folder / "minio", plane=self.plane)
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return self.plane.kubectl
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.plane.kubeconfig
+
+    def up(self) -> None:
+        """Start what is not running, and wait until pods can run on both nodes."""
+        if missing := [*needs.for_control_plane(), *needs.for_nodes()]:
+            raise ClusterError("this machine cannot run nodes; missing:\n  " + "\n  ".join(missing))
+        if unbuilt := binaries.missing():
+            raise ClusterError(f"not built: {', '.join(unbuilt)}; run `python -m tests.cluster build`")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        network.up(self.folder)
+        self.plane.up()
+        services.up(self.folder / "services", self.plane)
+        policies.up(self.folder / "services", self.plane)
+        self.store.up()
+        for node in self.nodes:
+            node.up()
+        for node in self.nodes:
+            node.wait()
+
+    def down(self) -> None:
+        """End and remove everything but the images, whatever state it is in."""
+        for node in self.nodes:
+            node.down()
+        self.store.down()
+        policies.down(self.folder / "services")
+        services.down(self.folder / "services")
+        self.plane.down()
+        self.plane_alone.down()
+        sweep(self.folder)
+        for node in self.nodes:
+            node.remove_cgroups()
+        if (self.folder / network.SAVED).exists():  # it had nodes
+            network.down(self.folder)
+            machine.forget_mount_points()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_up(self) -> bool:
+        """Whether all of it runs."""
+        parts = [*self.plane.parts, self.store.server]
+        return all(part.pid for part in parts) and all(node.machine.pid("kubelet") for node in self.nodes)

@@ -1,0 +1,90 @@
+"""RunService as a client outside the cluster reaches it: its address, the authority of its certificate, accounts with tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from tests.cluster import binaries
+from tests.cluster.release import SYSTEM, TEAM, Release
+
+_ROOT: Final = Path(__file__).parents[2]
+_SERVICE: Final = "kubetuner.v1alpha1.RunService"
+_VERBS: Final = "create,get,list,watch,update,delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where RunService answers, and who vouches for it."""
+
+    release: Release
+    address: str
+    authority: Path
+
+    name: str = f"kubetuner.{SYSTEM}"
+    """What its certificate is made out to."""
+
+    @classmethod
+    def of(cls, release: Release, folder: Path) -> Self:
+        """That of an installed chart; the authority's certificate is written into the folder."""
+        service = release.cluster.kubectl.get("service", "kubetuner", SYSTEM)
+        secret = release.cluster.kubectl.get("secret", "kubetuner-tls", SYSTEM)
+        assert service is not None
+        assert secret is not None
+        authority = folder / "ca.crt"
+        authority.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
+        address = f"{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+        return cls(release=release, address=address, authority=authority)
+
+    def admit(self, account: str) -> None:
+        """Make an account that may do everything with the team's runs; again is no harm."""
+        api = "rbac.authorization.k8s.io"
+        rule = {"apiGroups": ["kubetuner.dev"], "resources": ["trainingruns"], "verbs": _VERBS.split(",")}
+        who = [{"kind": "ServiceAccount", "name": account, "namespace": TEAM}]
+        role = {"apiGroup": api, "kind": "Role", "name": account}
+        self.release.cluster.kubectl.apply(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}},
+            {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": {"name": account}, "rules": [rule]},
+            {"apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": {"name": account}, "roleRef": role, "subjects": who},
+            namespace=TEAM,
+        )
+
+    def token(self, account: str, audience: str = "kubetuner") -> str:
+        """A token of an account of the team."""
+        return self.release.cluster.kubectl("--namespace", TEAM, "create", "token", account, f"--audience={audience}")
+
+    def grpcurl(self, method: str, token: str, **request: Any) -> subprocess.CompletedProcess[str]:
+        """A call by grpcurl."""
+        given = ["-cacert", self.authority, "-authority", self.name, "-import-path", _ROOT / "proto", "-max-time", "20"]
+        given += ["-proto", "kubetuner/v1alpha1/run_service.proto", "-H", f"authorization: Bearer {token}", "-d", json.dumps(request)]
+        return _run(binaries.path("grpcurl"), *given, self.address, f"{_SERVICE}/{method}")
+
+    def probe(self) -> subprocess.CompletedProcess[str]:
+        """What grpc-health-probe says."""
+        tls = ["-tls", f"-tls-ca-cert={self.authority}", f"-tls-server-name={self.name}"]
+        return _run(binaries.path("grpc-health-probe"), f"-addr={self.address}", *tls)
+
+    def kubetuner(self, account: str, *arguments: str | Path) -> str:
+        """What the command prints, as an account; it must end well."""
+        settings = {
+            "KUBETUNER_ADDRESS": self.address,
+            "KUBETUNER_TOKEN": self.token(account),
+            "KUBETUNER_CA": str(self.authority),
+            "KUBETUNER_SERVER_NAME": self.name,
+            "KUBETUNER_NAMESPACE": TEAM,
+            "PYTHONPATH": str(_ROOT / "services"),
+        }
+        done = _run(sys.executable, "-m", "kubetuner.cli.main", *arguments, environment=settings)
+        assert done.returncode == 0, f"{arguments}: {done.stderr[-3000:]}"
+        return done.stdout
+
+
+def _run(*command: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    settings = {**os.environ, **(environment or {})}
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=settings, timeout=900)

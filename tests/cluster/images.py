@@ -1,0 +1,131 @@
+"""The images of the cluster: the project's own, from Dockerfiles/, by buildah; made without a container engine or a registry.
+
+They are kept in the user's cache: buildah's layers, so that what has not changed is not built again, and a disk of containerd's with all of
+them, which each node starts with.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.cluster import base_image, binaries, needs
+from tests.cluster.machine import Machine
+from tests.cluster.oci_layout import Layout
+from tests.cluster.processes import ClusterError
+from tests.cluster.runtime import PAUSE, Runtime, images_held
+
+if TYPE_CHECKING:
+    from tests.cluster.cluster import Cluster
+
+_ROOT: Final = Path(__file__).parents[2]
+_BASE: Final = f"localhost/python:{base_image.PYTHON}"
+# The host's certificates and pip settings, lent to the build: neither Dockerfile nor image knows the registry.
+_LENT: Final = ("/etc/ssl/certs", "/etc/pip.conf")
+_PACKED_LITTLE: Final = ("--compression-format=gzip", "--compression-level=1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image: of a Dockerfile, of one program and nothing else, or, where it has neither, the base of the others."""
+
+    tag: str
+    dockerfile: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""
+
+
+IMAGES: Final[dict[str, Image]] = {
+    "python": Image(tag=_BASE),
+    "pause": Image(tag=PAUSE, program="pause"),
+    "minio": Image(tag="localhost/minio:1", program="minio"),
+    "controller": Image(tag="localhost/kubetuner/controller:test", dockerfile="controller.Dockerfile"),
+    "ingest": Image(tag="localhost/kubetuner/ingest:test", dockerfile="ingest.Dockerfile"),
+    "stage": Image(tag="localhost/kubetuner/stage:test", dockerfile="stage.Dockerfile"),
+}
+
+
+def make(cluster: Cluster, names: Sequence[str] = ()) -> None:
+    """Build images, all where none is named, and give them to the nodes: to those that run, and to those that will."""
+    if missing := needs.for_images():
+        raise ClusterError("images cannot be built; missing:\n  " + "\n  ".join(missing))
+    if unknown := set(names) - IMAGES.keys():
+        raise ClusterError(f"no image is called {', '.join(sorted(unknown))}; there are {', '.join(IMAGES)}")
+    with images_held(cluster.image_folder):
+        _make(cluster, [IMAGES[name] for name in names or IMAGES])
+
+
+def _make(cluster: Cluster, chosen: Sequence[Image]) -> None:
+    folder = cluster.image_folder
+    _buildah(folder, "rm", "--all")  # what builds left that did not end well: gigabytes
+    for image in chosen:
+        print(f"building {image.tag}", file=sys.stderr, flush=True)
+        _build(folder, image)
+        # It packs layers whatever it is told; but little.
+        _buildah(folder, "push", "--quiet", *_PACKED_LITTLE, image.tag, f"oci:{folder / 'layout'}:{image.tag}")
+        Layout(folder=folder / "layout").unpack(image.tag)
+    tags = [image.tag for image in chosen]
+    disk = Runtime(machine=Machine(folder=folder), number=1)
+    disk.machine.boot()
+    try:
+        disk.up()
+        _load(folder, disk, tags)
+    finally:
+        disk.machine.shut_down()
+    for node in cluster.nodes:
+        if node.machine.on:
+            _load(folder, node.runtime, tags)
+
+
+def _load(folder: Path, runtime: Runtime, tags: Sequence[str]) -> None:
+    archive = folder / "archive.tar"
+    Layout(folder=folder / "layout").archive(tags, archive, without=runtime.blobs())
+    runtime.load(archive)
+    archive.unlink()
+
+
+def _build(folder: Path, image: Image) -> None:
+    if image.program:
+        _wrap(folder, image.tag, binaries.path(image.program), f"/usr/bin/{image.program}")
+        return
+    if _BASE not in _buildah(folder, "images", "--format", "{{.Name}}:{{.Tag}}").split():
+        _unpack_base(folder)
+    if not image.dockerfile:
+        return
+    lent = [f"--volume={path}:{path}:ro" for path in _LENT if Path(path).exists()]
+    arguments = [f"--build-arg={name}={value}" for name, value in {"BASE": _BASE, **image.arguments}.items()]
+    dockerfile = _ROOT / "Dockerfiles" / image.dockerfile
+    _buildah(
+        folder, "bud", "--isolation=chroot", "--layers", *lent, *arguments, "--file", dockerfile, "--tag", image.tag, _ROOT, shown=True
+    )
+
+
+def _unpack_base(folder: Path) -> None:
+    container = _buildah(folder, "from", "scratch").strip()
+    _buildah(folder, "add", "--quiet", container, base_image.archive(), "/")
+    _buildah(folder, "config", "--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--cmd", "python", container)
+    _buildah(folder, "commit", "--quiet", "--rm", container, _BASE)
+
+
+def _wrap(folder: Path, tag: str, program: Path, place: str) -> None:
+    """An image of one static program."""
+    container = _buildah(folder, "from", "scratch").strip()
+    _buildah(folder, "copy", "--quiet", "--chmod=0755", container, program, place)
+    _buildah(folder, "config", "--entrypoint", f'["{place}"]', "--user", "65534:65534", container)
+    _buildah(folder, "commit", "--quiet", "--rm", "--timestamp=0", container, tag)
+
+
+def _buildah(folder: Path, *arguments: str | Path, shown: bool = False) -> str:
+    """What buildah prints; its words are shown where a build may fail for reasons of the Dockerfile's."""
+    store = ["--root", folder / "buildah", "--runroot", folder / "buildah-run", "--storage-driver=overlay"]
+    command = ["nice", "-n", "19", "buildah", *store, *arguments]
+    done = subprocess.run(
+        command, stdout=sys.stderr if shown else subprocess.PIPE, stderr=None if shown else subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise ClusterError(f"buildah {' '.join(map(str, arguments))} ended with {done.returncode}: {done.stderr or 'see above'}")
+    return done.stdout or ""

@@ -1,0 +1,91 @@
+"""A stand-in for a network plugin's NetworkPolicy controller: reads policies, pods and namespaces twice a second, and writes nft rules.
+
+    python -m tests.cluster.policies KUBECONFIG     what `cluster-up` runs beside kube-proxy
+
+What runs on the host instead of in pods (DNS, MinIO) can be named by the labels that its pods would have.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import urllib3
+
+from tests.cluster import network
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.policy_rules import Pod, World, rules
+from tests.cluster.processes import Daemon
+
+_POLL_SECONDS: Final = 0.5
+_PATHS: Final = ("/apis/networking.k8s.io/v1/networkpolicies", "/api/v1/pods", "/api/v1/namespaces")
+_ON_THE_HOST: Final = (
+    Pod(namespace="kube-system", address=network.HOST, labels={"k8s-app": "kube-dns"}, ports={"dns": 53, "dns-tcp": 53}, only=53),
+    Pod(namespace="minio", address=network.HOST, labels={"app": "minio", "app.kubernetes.io/name": "minio"}, ports={"s3": 9000}, only=9000),
+)
+
+
+def up(folder: Path, plane: ControlPlane) -> None:
+    """Start it where it does not run."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.cluster.policies", plane.kubeconfig]
+    Daemon(folder=folder, name="policies").start(command, {"PYTHONPATH": f"{root}:{root / 'services'}"})
+
+
+def down(folder: Path) -> None:
+    """End it; its rules go with the network."""
+    Daemon(folder=folder, name="policies").stop()
+
+
+def main() -> None:
+    """Keep the rules in step with the cluster until the process is ended."""
+    access = json.loads(Path(sys.argv[1]).read_text())
+    server = access["clusters"][0]["cluster"]["server"]
+    authority = Path(sys.argv[1]).parent / "pki" / "ca.crt"
+    pool = urllib3.PoolManager(ca_certs=str(authority), headers={"Authorization": f"Bearer {access['users'][0]['user']['token']}"})
+    written = ""
+    while True:
+        try:
+            lists = [pool.request("GET", f"{server}{path}?resourceVersion=0", timeout=5.0).json()["items"] for path in _PATHS]
+        except (urllib3.exceptions.HTTPError, ValueError, KeyError) as fault:
+            print(f"the API server does not answer: {fault}", flush=True)
+        else:
+            wanted = rules(_world(*lists))
+            if wanted != written:
+                _write(wanted)
+                written = wanted
+        time.sleep(_POLL_SECONDS)
+
+
+def _world(policies: list[dict[str, Any]], pods: list[dict[str, Any]], namespaces: list[dict[str, Any]]) -> World:
+    labels = {namespace["metadata"]["name"]: namespace["metadata"].get("labels", {}) for namespace in namespaces}
+    live = [pod for pod in pods if pod["status"].get("podIP") and not pod["spec"].get("hostNetwork")]
+    live = [pod for pod in live if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    return World(policies=policies, pods=[*map(_pod, live), *_ON_THE_HOST], namespaces=labels)
+
+
+def _pod(pod: dict[str, Any]) -> Pod:
+    ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", [])]
+    return Pod(
+        namespace=pod["metadata"]["namespace"],
+        address=pod["status"]["podIP"],
+        labels=pod["metadata"].get("labels", {}),
+        ports={port["name"]: port["containerPort"] for port in ports if "name" in port},
+    )
+
+
+def _write(script: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
+        file.write(script)
+        file.flush()
+        done = subprocess.run(["nft", "-f", file.name], capture_output=True, text=True, check=False)
+    print(done.stderr or f"wrote {script.count(chr(10))} lines", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Processes that outlive the command that starts them, and can be found and ended by any later one, also after a crash.
+
+Each writes its number and its time of birth into `<folder>/<name>.pid`, so that no stranger who inherited the number is ever touched,
+and carries the folder's address in its environment, by which `sweep` finds those that died before they could write.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_MARK: Final = "KUBETUNER_CLUSTER_FOLDER"
+_POLL_SECONDS: Final = 0.05
+
+
+class ClusterError(Exception):
+    """The cluster cannot do what was asked; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """A named process of a folder: started once, found again, stopped."""
+
+    folder: Path
+    name: str
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, where it lives."""
+        try:
+            number, birth = self._file.read_text().split()
+        except (FileNotFoundError, ValueError):
+            return None
+        return int(number) if _birth(int(number)) == birth else None
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / f"{self.name}.pid"
+
+    def start(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
+        """Start it where it does not live yet."""
+        if self.pid is not None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), _MARK: str(self.folder), **(environment or {})}
+        written = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, str(self.log), written, 0o644)]
+        arguments = list(map(str, command))
+        pid = os.posix_spawnp(arguments[0], arguments, settings, file_actions=[*files, (os.POSIX_SPAWN_DUP2, 1, 2)], setsid=True)
+        self._file.write_text(f"{pid} {_birth(pid)}")
+
+    def signal(self, number: int) -> None:
+        """Send a signal where it lives."""
+        if (pid := self.pid) is not None:
+            os.kill(pid, number)
+
+    def stop(self, grace: float = 20) -> None:
+        """Ask it to end, and end it after these seconds."""
+        self.signal(signal.SIGTERM)
+        if not self._gone_within(grace):
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.signal(signal.SIGKILL)
+        assert self._gone_within(10), f"{self.name} does not die"
+
+    def until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until it is ready; an error with the end of its log where it dies or takes longer."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.pid is None or time.monotonic() > deadline:
+                why = "ended" if self.pid is None else f"is not ready after {seconds:.0f} s"
+                raise ClusterError(f"{self.name} {why}; the end of {self.log}:\n{self.tail()}")
+            time.sleep(_POLL_SECONDS)
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def _gone_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.pid is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+
+def sweep(folder: Path) -> int:
+    """End all that was started for this folder or one below it and still lives; how many that were."""
+    found = [pid for pid, place in _marked() if place == folder or folder in place.parents]
+    for pid in found:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(found)
+
+
+def _marked() -> Iterator[tuple[int, Path]]:
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:  # gone, or another user's
+            continue
+        for variable in variables:
+            if variable.startswith(f"{_MARK}=".encode()):
+                yield int(entry.name), Path(os.fsdecode(variable.split(b"=", 1)[1]))
+
+
+def _birth(pid: int) -> str:
+    """When it was born, in ticks since the machine was; empty where it does not live."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return ""
+    if fields[0] in "ZX":
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # a dead child of ours
+        return ""
+    return fields[19]

@@ -1,0 +1,84 @@
+"""KubeTuner in the cluster: the chart, installed by helm with the images of this checkout, and a namespace of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.cluster import binaries
+from tests.cluster.cluster import Cluster
+from tests.cluster.images import IMAGES
+from tests.cluster.object_store import BUCKET
+from tests.cluster.processes import ClusterError
+
+SYSTEM: Final = "kubetuner"
+"""Namespace of the controller."""
+TEAM: Final = "team"
+"""Namespace of the runs."""
+_SECRET: Final = "store-keys"
+_ROOT: Final = Path(__file__).parents[2]
+_RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The installed chart."""
+
+    cluster: Cluster
+
+    def install(self, **values: Any) -> None:
+        """Install or upgrade it, and wait until the controller is ready; values go over those that tests need."""
+        kubectl = self.cluster.kubectl
+        kubectl.apply(
+            *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": _RESTRICTED}} for name in (SYSTEM, TEAM))
+        )
+        for name in (SYSTEM, TEAM):
+            kubectl.apply(self.cluster.store.secret(_SECRET), namespace=name)
+        file = self.cluster.folder / "values.json"
+        file.write_text(json.dumps(self._values() | values))
+        chart = _ROOT / "charts" / "kubetuner"
+        self.helm("upgrade", "--install", "kubetuner", chart, "--values", file, "--wait", "--timeout", "2m")
+
+    def uninstall(self) -> None:
+        """Take it away; runs stay."""
+        self.helm("uninstall", "kubetuner", "--wait", "--ignore-not-found")
+
+    def helm(self, *arguments: str | Path) -> str:
+        """What helm prints."""
+        command = [binaries.path("helm"), "--kubeconfig", self.cluster.kubeconfig, "--namespace", SYSTEM, *arguments]
+        folders = {name: str(self.cluster.folder / "helm") for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **folders})
+        if done.returncode:
+            raise ClusterError(f"helm {' '.join(map(str, arguments))}: {done.stderr.strip()}\n{self._why()}")
+        return done.stdout
+
+    def controller_log(self) -> str:
+        """What the controller has said."""
+        return self.cluster.kubectl.run("--namespace", SYSTEM, "logs", "deployment/kubetuner-controller", "--tail=60", check=False).stdout
+
+    def _why(self) -> str:
+        events = self.cluster.kubectl.run("--namespace", SYSTEM, "get", "pods,events", check=False).stdout
+        return f"{events}\n{self.controller_log()}"
+
+    def _values(self) -> dict[str, Any]:
+        # Requests that two nodes fit into that share a small machine's cores; one thread, so that sums come out as in any other process.
+        stage = {
+            "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "6Gi"}},
+            "extraEnv": [{"name": "OMP_NUM_THREADS", "value": "1"}],
+        }
+        return {
+            "images": {
+                "registry": "localhost",
+                **{name: {"tag": IMAGES[name].tag.split(":")[1]} for name in ("controller", "ingest", "stage")},
+            },
+            "objectStore": {"endpoint": self.cluster.store.service, "bucket": BUCKET, "auth": {"existingSecret": _SECRET}},
+            "networkPolicy": {"namespaces": [TEAM]},
+            "pods": {
+                "terminationGracePeriodSeconds": 30,
+                "stages": {"ingest": stage, **{name: stage | {"gpus": 1} for name in ("embed", "train", "evaluate")}},
+            },
+        }

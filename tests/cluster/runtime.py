@@ -1,0 +1,121 @@
+"""containerd on a machine: its configuration, its start, and the images that it holds."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.cluster import binaries, network
+from tests.cluster.machine import Machine
+
+PAUSE: Final = "localhost/pause:1"
+SOCKET: Final = "/run/containerd/containerd.sock"
+_CONFIGURATION: Final = """\
+version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+imports = []
+disabled_plugins = [
+  "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp", "io.containerd.nri.v1.nri",
+  "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs",
+]
+
+[grpc]
+address = "{socket}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+restrict_oom_score_adj = true
+disable_apparmor = true
+netns_mounts_under_state_dir = true
+
+[plugins."io.containerd.cri.v1.runtime".containerd]
+default_runtime_name = "runc"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+BinaryName = "{runc}"
+SystemdCgroup = false
+Root = "/run/containerd/runc"
+
+[plugins."io.containerd.cri.v1.runtime".cni]
+bin_dirs = ["{plugins}"]
+conf_dir = "/etc/cni/net.d"
+use_internal_loopback = true
+
+[plugins."io.containerd.cri.v1.images"]
+snapshotter = "overlayfs"
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "{pause}"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """containerd on a machine."""
+
+    machine: Machine
+    number: int
+    """Which share of the pods' addresses is the machine's."""
+
+    def up(self) -> None:
+        """Start it where it does not run, and wait until it answers."""
+        settings = self.machine.folder / "containerd.toml"
+        runc = shutil.which("runc")
+        settings.write_text(_CONFIGURATION.format(socket=SOCKET, runc=runc, plugins=binaries.folder(), pause=PAUSE))
+        (self.machine.own("/etc/cni/net.d") / "10-kubetuner.conflist").write_text(json.dumps(network.cni(self.number)))
+        daemon = self.machine.start("containerd", [binaries.path("containerd"), "--config", settings, "--log-level", "warn"])
+        daemon.until(self._answers, 30)
+
+    def load(self, archive: Path) -> None:
+        """Take in the images of an OCI archive."""
+        # Without --local the archive passes through a transfer service at a fourth of the speed.
+        self._ctr("images", "import", "--local", archive)
+
+    def images(self) -> frozenset[str]:
+        """Names of the images that it holds."""
+        return frozenset(self._ctr("images", "list", "--quiet").split())
+
+    def blobs(self) -> frozenset[str]:
+        """Digests of the objects that it holds."""
+        return frozenset(self._ctr("content", "list", "--quiet").split())
+
+    def _answers(self) -> bool:
+        # The socket is in the machine's own /run, which the host sees as a folder of it.
+        try:
+            return bool(self._ctr("version"))
+        except AssertionError:
+            return False
+
+    def _ctr(self, *arguments: str | Path) -> str:
+        return self.machine.run(binaries.path("ctr"), "--address", SOCKET, "--namespace", "k8s.io", *arguments)
+
+
+@contextmanager
+def images_held(folder: Path) -> Iterator[None]:
+    """Nobody else changes the images that are kept in this folder, or copies them, meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def copy_images(source: Path, target: Path) -> None:
+    """Give a machine that is off the images of another that is off: folders of /var/lib/containerd.
+
+    Data is linked, not copied: containerd never changes a file of an image once it is there. Its databases are copied.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(["cp", "--archive", "--link", source, target], check=True)
+    for database in target.rglob("*.db"):
+        database.unlink()
+        shutil.copy2(source / database.relative_to(target), database)

@@ -1,0 +1,80 @@
+"""What a cluster's nodes share, as processes of the host: kube-proxy, which makes Service addresses work, and DNS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from tests.cluster import binaries, network
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.processes import Daemon
+
+_COREFILE: Final = """\
+.:53 {{
+    bind {address}
+    errors
+    health {address}:8180
+    ready {address}:8181
+    kubernetes cluster.local in-addr.arpa {{
+        kubeconfig {kubeconfig}
+        pods insecure
+        ttl 5
+    }}
+    cache 5
+}}
+"""
+
+
+def up(folder: Path, plane: ControlPlane) -> None:
+    """Start them where they do not run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plane.kubectl.apply(*_rights())
+    settings = folder / "kube-proxy.json"
+    settings.write_text(json.dumps(_proxy(plane)))
+    Daemon(folder=folder, name="kube-proxy").start([binaries.path("kube-proxy"), f"--config={settings}", "--hostname-override=host"])
+    corefile = folder / "Corefile"
+    corefile.write_text(_COREFILE.format(address=network.HOST, kubeconfig=plane.kubeconfig_of("system:coredns")))
+    Daemon(folder=folder, name="coredns").start([binaries.path("coredns"), "-conf", corefile])
+
+
+def down(folder: Path) -> None:
+    """End them."""
+    for name in ("coredns", "kube-proxy"):
+        Daemon(folder=folder, name=name).stop()
+
+
+def _proxy(plane: ControlPlane) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "nftables",
+        "clientConnection": {"kubeconfig": str(plane.kubeconfig_of("system:kube-proxy"))},
+        "clusterCIDR": network.PODS,
+        "bindAddress": network.HOST,
+        "healthzBindAddress": f"{network.HOST}:10256",
+        "metricsBindAddress": "127.0.0.1:10249",
+        "conntrack": {"maxPerCore": 0},
+        "nftables": {"syncPeriod": "10s", "minSyncPeriod": "100ms"},
+    }
+
+
+def _rights() -> list[dict[str, Any]]:
+    """What DNS may read; kube-proxy's rights come with the API server."""
+    api = "rbac.authorization.k8s.io"
+    rules = [
+        {"apiGroups": [""], "resources": ["services", "namespaces", "pods", "endpoints"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+    ]
+    name = {"name": "kubetuner-cluster-dns"}
+    user = {"kind": "User", "name": "system:coredns", "apiGroup": api}
+    return [
+        {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": name, "rules": rules},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": name,
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", **name},
+            "subjects": [user],
+        },
+    ]

@@ -1,0 +1,70 @@
+"""A run that waits in a queue as Kueue keeps it, and one that trains on both nodes at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from tests.cluster.kubectl import until
+from tests.cluster.release import TEAM
+from tests.cluster.scene import Scene
+from tests.cluster.workloads import job
+
+_QUEUE = "kueue.x-k8s.io/queue-name"
+
+
+@pytest.fixture
+def queue(scene: Scene) -> Iterator[str]:
+    """Jobs with a queue's name are suspended as they are made: what Kueue's webhook does."""
+    api, name = "admissionregistration.k8s.io/v1", {"name": "queued-jobs-wait"}
+    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    patch = '[JSONPatch{op: "add", path: "/spec/suspend", value: true}]'
+    policy: dict[str, Any] = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"name": "queued", "expression": f"'{_QUEUE}' in object.metadata.?labels.orValue({{}})"}],
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
+    }
+    scene.kubectl.apply(
+        {"apiVersion": api, "kind": "MutatingAdmissionPolicy", "metadata": name, "spec": policy},
+        {"apiVersion": api, "kind": "MutatingAdmissionPolicyBinding", "metadata": name, "spec": {"policyName": name["name"]}},
+    )
+    probe = job("probe", "pass")
+    probe["metadata"]["labels"] = {_QUEUE: "any"}
+    create = ["--namespace", TEAM, "create", "--dry-run=server", "-f", "-", "-o", "jsonpath={.spec.suspend}"]
+    until(lambda: scene.kubectl.run(*create, stdin=json.dumps(probe)).stdout == "true", "the policy in force", 30)
+    yield "team-queue"
+    scene.kubectl("delete", "mutatingadmissionpolicybinding,mutatingadmissionpolicy", name["name"])
+
+
+def test_queued_stage_starts_where_the_queue_lets_it(scene: Scene, queue: str) -> None:
+    scene.apply("queued", seed=11, queue=queue)
+    scene.until("queued", "Queued", seconds=60)
+    made = until(lambda: next(iter(scene.jobs("queued")), None), "a Job of the run")
+    assert not scene.kubectl.list("pods", TEAM, "kubetuner.dev/run=queued")
+    template = {"spec": {"nodeSelector": {"kubernetes.io/hostname": "node2"}}}
+    scene.kubectl("--namespace", TEAM, "patch", "job", made, "--type=merge", "--patch", json.dumps({"spec": {"template": template}}))
+    scene.kubectl("--namespace", TEAM, "patch", "job", made, "--type=merge", "--patch", json.dumps({"spec": {"suspend": False}}))
+    until(lambda: "manifest" in scene.status("queued").get("artifacts", {}), "the first stage's end", 120)
+    pods = scene.kubectl.list("pods", TEAM, "kubetuner.dev/run=queued,kubetuner.dev/stage=ingest")
+    assert [pod["spec"]["nodeName"] for pod in pods] == ["node2"]
+    scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "queued")
+
+
+def test_two_nodes_train_what_one_trains(scene: Scene) -> None:
+    train = {"batchSize": 4, "maxSteps": 6}
+    alone = load(scene.laptop("pair", seed=12, train=train).lora)
+    scene.apply("pair", seed=12, train=train, compute={"train": {"nodes": 2}})
+    scene.until("pair", "Succeeded", seconds=400)
+    pods = scene.kubectl.list("pods", TEAM, "kubetuner.dev/run=pair,kubetuner.dev/stage=train")
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"node1", "node2"}
+    together = load(scene.outcome("pair").lora)
+    assert together.keys() == alone.keys()
+    for name, tensor in alone.items():
+        np.testing.assert_allclose(together[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)
