@@ -17,6 +17,9 @@ from typing import Final
 import pytest
 
 from tests import builders
+from tests.chart import helm
+from tests.cluster import binaries
+from tests.cluster.control_plane import ControlPlane
 from tests.minio import binary
 from tests.minio.server import Server
 
@@ -49,6 +52,16 @@ NEEDS: Final = {
         at_hand=binary.at_hand,
         variable="KUBETUNER_REQUIRE_MINIO",
         words="there is neither a built MinIO server nor Go; install Go, or run `python -m tests.minio.binary` once",
+    ),
+    "apiserver": Need(
+        at_hand=lambda: not binaries.missing(ControlPlane(folder=Path()).programs),
+        variable="KUBETUNER_REQUIRE_APISERVER",
+        words="Kubernetes is not built; run `python -m tests.cluster build` once (a quarter of an hour on two cores)",
+    ),
+    "helm": Need(
+        at_hand=helm.at_hand,
+        variable="KUBETUNER_REQUIRE_HELM",
+        words="there is no helm 4 on PATH, and no package with one for this machine; install helm",
     ),
 }
 _LEFT_OUT: Final = pytest.StashKey[Counter[str]]()

@@ -36,7 +36,13 @@ def test_no_file_names_a_package_registry(address: str) -> None:
     assert naming == []
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "examples/quickstart/materials.lock", "tests/minio/go.lock"])
+LOCKS = (
+    "requirements.lock", "examples/quickstart/materials.lock", "tests/minio/go.lock", "tests/chart/helm.lock",
+    "Dockerfiles/controller.lock", "Dockerfiles/ingest.lock", "Dockerfiles/stage.lock",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_of_a_lock_is_pinned_with_hashes(lock: str) -> None:
     packages = (ROOT / lock).read_text().replace("\\\n", " ").splitlines()
     assert packages

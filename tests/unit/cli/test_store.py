@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from kubetuner.artifacts import checkpoint, objects
-from kubetuner.artifacts.inventory import NOUNS
+from kubetuner.artifacts.dataset import Dataset
+from kubetuner.artifacts.files import File
+from kubetuner.artifacts.inventory import NOUNS, PLAIN
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.cli import main as command
 from kubetuner.cli.main import main
@@ -41,6 +44,7 @@ def output(capsys: pytest.CaptureFixture[str], place: str, *arguments: str) -> s
 
 def test_the_command_knows_all_nouns() -> None:
     assert command.NOUNS == NOUNS
+    assert list(command.FOLDERS) == list(PLAIN)
 
 
 def test_ls_shows_what_there_is_and_whose_it_is(place: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +108,27 @@ def test_rm_takes_a_training_with_its_states(place: str, capsys: pytest.CaptureF
 def test_rm_with_force_takes_what_others_need(place: str, capsys: pytest.CaptureFixture[str]) -> None:
     output(capsys, place, "rm", "--force", "cache/c0ffee")
     assert not Path(place, "cache").exists()
+
+
+def test_datasets_and_models_are_shown_and_removed_by_name(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store = DirectoryStore(Path(place))
+    dog = Dataset(store, "datasets/dog")
+    dog.take(File(path="a.png", size=1, sha256=hashlib.sha256(b"1").hexdigest()), b"1")
+    dog.flush()
+    store.put("datasets/cat/b.png", b"2")
+    store.put("jobs/j/request.json", b'{"spec": {"datasets": [{"source": {"uri": "store:datasets/cat"}}]}}')
+    lines = [line.split()[0] for line in output(capsys, place, "ls").splitlines()]
+    assert lines[-4:] == ["datasets/cat", "datasets/dog", "jobs", "uploads"]
+    assert [line.split()[0] for line in output(capsys, place, "ls", "datasets").splitlines()[1:]] == ["datasets/cat", "datasets/dog"]
+    assert hashlib.sha256(b"1").hexdigest() in output(capsys, place, "show", "datasets/dog")
+    assert json.loads(output(capsys, place, "show", "datasets/cat", "--json"))["objects"] == [{"path": "b.png", "sha256": None}]
+    assert "0 artifacts" in output(capsys, place, "gc", "--caches", "--min-age-hours", "100")
+    assert main(["store", "rm", "datasets/cat", "--store", place]) == 2
+    assert "jobs of this store name it" in capsys.readouterr().err
+    output(capsys, place, "rm", "datasets/dog")
+    output(capsys, place, "rm", "--force", "datasets/cat")
+    assert not Path(place, "datasets").exists()
+    assert not Path(place, "uploads").exists()
 
 
 def test_gc_removes_what_nothing_needs(place: str, capsys: pytest.CaptureFixture[str]) -> None:
