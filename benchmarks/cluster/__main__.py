@@ -1,7 +1,7 @@
 """`make bench-cluster`: the controller on a real API server with pretended nodes; a table, and build/bench-cluster.json.
 
-The load generator, etcd, the API server, the controller manager, the scheduler and the nodes share the machine with the controller, so rates
-are those of the whole. Needs the programs of `python -m tests.cluster build`.
+The load generator, etcd, the API server, the controller manager, the scheduler and the nodes share the machine with the controller, so
+rates are those of the whole. Needs the programs of `python -m tests.cluster build`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from kubetuner.controller.api import JOB, RUN
 from kubetuner.controller.cluster import KubernetesCluster, connect
 from tests.cluster import binaries, kwok
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import until
 
 _CRD = Path(__file__).parents[2] / "charts/kubetuner/files/trainingruns.kubetuner.dev.yaml"
 _SPACE = "bench"
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _measure(folder: Path, options: argparse.Namespace) -> dict[str, list[Figure]]:
     with ControlPlane(folder=folder, acting=not options.without_pods) as plane:
         plane.kubectl("apply", "--server-side", "-f", str(_CRD))
-        plane.kubectl("wait", "--for=condition=Established", "crd/trainingruns.kubetuner.dev")
+        until(lambda: plane.kubectl.run("get", "trainingruns", "--all-namespaces", check=False).returncode == 0, "the CRD", 30)
         plane.kubectl("create", "namespace", _SPACE)
         if not options.without_pods:
             kwok.up(plane, nodes=2, complete=False)

@@ -55,11 +55,8 @@ class Controller:
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """Log lines of an event."""
-        found = []
-        for line in self.log.read_text().splitlines():
-            if line.startswith("{") and json.loads(line).get("event") == event:
-                found.append(json.loads(line))
-        return found
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in found if line.get("event") == event]
 
     def until(self, event: str, seconds: float = 60.0) -> dict[str, Any]:
         """Wait for a log line."""

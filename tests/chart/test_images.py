@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import kubetuner
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "Dockerfiles"
 IMAGES = ("controller", "ingest", "stage")
@@ -105,3 +107,14 @@ def test_builders_get_only_what_the_images_are_made_of() -> None:
     }
     let_through = {line[1:] for line in ignored if line.startswith("!")}
     assert {source if not source.endswith(".lock") else "Dockerfiles/*.lock" for source in copied} == let_through
+
+
+def test_chart_images_and_program_are_of_one_version() -> None:
+    chart = (ROOT / "charts" / "kubetuner" / "Chart.yaml").read_text()
+    found = {
+        kubetuner.__version__,
+        *re.findall(r"^(?:version|appVersion): (\S+)$", chart, re.MULTILINE),
+        *re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE),
+        *(version for image in IMAGES for version in re.findall(r'image\.version="(.*)"', (FOLDER / f"{image}.Dockerfile").read_text())),
+    }
+    assert found == {kubetuner.__version__}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -10,6 +12,7 @@ import yaml
 
 from kubetuner.controller.defaults import PodDefaults, read_defaults
 from kubetuner.controller.jobs import Order, build_job
+from kubetuner.controller.metrics import Metrics
 from kubetuner.controller.settings import StageSettings, read
 from kubetuner.rpc import settings as rooms
 from tests.chart import helm
@@ -194,3 +197,17 @@ def test_a_standing_service_reads_what_it_is_told(tmp_path: Any) -> None:
         }
         assert environment["KUBETUNER_CACHE"] in mounts
         assert container["command"] == ["python", "-m", f"kubetuner.{stage}"]
+
+
+def test_the_dashboard_shows_figures_that_there_are() -> None:
+    [dashboard] = [one for one in of_kind("whole", "ConfigMap") if one["metadata"]["labels"].get("grafana_dashboard")]
+    queries = [target["expr"] for panel in json.loads(dashboard["data"]["kubetuner.json"])["panels"] for target in panel["targets"]]
+    named = {
+        name
+        for query in queries
+        for name in re.findall(r"\b(?:kubetuner|controller_runtime|workqueue|rest_client|leader_election)_\w+", query)
+    }
+    metrics = Metrics().text().decode()
+    known = set(re.findall(r"^# TYPE (\w+) ", metrics, re.MULTILINE))
+    assert named
+    assert {name for name in named if name not in known and name.removesuffix("_bucket") not in known} == set()

@@ -79,11 +79,11 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         network.up(self.folder)
         self.plane.up()
-        services.up(self.folder / "services", self.plane)
-        policies.up(self.folder / "services", self.plane)
-        self.store.up()
         for node in self.nodes:
             node.up()
+        services.up(self.folder / "services", self.plane, node=self.nodes[0].name)
+        policies.up(self.folder / "services", self.plane)
+        self.store.up()
         for node in self.nodes:
             node.wait()
 
@@ -101,7 +101,8 @@ class Cluster:
             node.remove_cgroups()
         if (self.folder / network.SAVED).exists():  # it had nodes
             network.down(self.folder)
-            machine.forget_mount_points()
+            if not Machine(folder=self.image_folder).on:  # it would lose what it has mounted there
+                machine.forget_mount_points()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_up(self) -> bool:

@@ -26,6 +26,7 @@ _ROOT: Final = Path(__file__).parents[2]
 _BASE: Final = f"localhost/python:{base_image.PYTHON}"
 # The host's certificates and pip settings, lent to the build: neither Dockerfile nor image knows the registry.
 _LENT: Final = ("/etc/ssl/certs", "/etc/pip.conf")
+_LARGEST_FOR_A_NODE: Final = 2 << 30  # bytes; at its start a node links the images, but what it takes in later is its own
 _PACKED_LITTLE: Final = ("--compression-format=gzip", "--compression-level=1")
 
 
@@ -76,6 +77,7 @@ def _make(cluster: Cluster, chosen: Sequence[Image]) -> None:
         _load(folder, disk, tags)
     finally:
         disk.machine.shut_down()
+    _share(folder)
     for node in cluster.nodes:
         if node.machine.on:
             _load(folder, node.runtime, tags)
@@ -84,8 +86,22 @@ def _make(cluster: Cluster, chosen: Sequence[Image]) -> None:
 def _load(folder: Path, runtime: Runtime, tags: Sequence[str]) -> None:
     archive = folder / "archive.tar"
     Layout(folder=folder / "layout").archive(tags, archive, without=runtime.blobs())
-    runtime.load(archive)
-    archive.unlink()
+    try:
+        if runtime.machine.folder != folder and archive.stat().st_size > _LARGEST_FOR_A_NODE:
+            print(f"{runtime.machine.folder.name} takes {', '.join(tags)} when the cluster is next started", file=sys.stderr)
+        else:
+            runtime.load(archive)
+    finally:
+        archive.unlink()
+
+
+def _share(folder: Path) -> None:
+    """Keep the bytes once that the layout and the disk of images both have."""
+    for blob in (Machine(folder=folder).own("/var/lib/containerd") / "io.containerd.content.v1.content/blobs/sha256").iterdir():
+        twin = folder / "layout" / "blobs" / "sha256" / blob.name
+        if twin.exists() and not twin.samefile(blob):
+            twin.unlink()
+            twin.hardlink_to(blob)
 
 
 def _build(folder: Path, image: Image) -> None:

@@ -26,13 +26,13 @@ _COREFILE: Final = """\
 """
 
 
-def up(folder: Path, plane: ControlPlane) -> None:
-    """Start them where they do not run."""
+def up(folder: Path, plane: ControlPlane, *, node: str) -> None:
+    """Start them where they do not run; kube-proxy waits half a minute for its node, so let this one be there soon."""
     folder.mkdir(parents=True, exist_ok=True)
     plane.kubectl.apply(*_rights())
     settings = folder / "kube-proxy.json"
     settings.write_text(json.dumps(_proxy(plane)))
-    Daemon(folder=folder, name="kube-proxy").start([binaries.path("kube-proxy"), f"--config={settings}", "--hostname-override=host"])
+    Daemon(folder=folder, name="kube-proxy").start([binaries.path("kube-proxy"), f"--config={settings}", f"--hostname-override={node}"])
     corefile = folder / "Corefile"
     corefile.write_text(_COREFILE.format(address=network.HOST, kubeconfig=plane.kubeconfig_of("system:coredns")))
     Daemon(folder=folder, name="coredns").start([binaries.path("coredns"), "-conf", corefile])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,23 @@ def test_a_stage_fetches_its_own_parts_once(place: Place, cache: Path) -> None:
     train(run.spec, cached, ctx)
     assert {path.split("/")[0] for path in fetched(cache)} == {"vae", "text_encoder", "text_encoder_2", "unet"}
     assert {path: count for path, count in store.read.items() if path.endswith(".safetensors") and count != 1} == {}
+
+
+def test_those_who_want_a_part_at_once_fetch_it_once(place: Place, cache: Path) -> None:
+    store, ref = brought(place)
+    together = threading.Barrier(4)
+
+    def fetched_by_one() -> None:
+        together.wait()
+        fetch.open_stored(ref, store).folder("unet")
+
+    threads = [threading.Thread(target=fetched_by_one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(store.read.values()) - {store.read["index.json"]} <= {1}
+    assert store.read["unet/diffusion_pytorch_model.safetensors"] == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", None])

@@ -1,6 +1,6 @@
 """The MinIO server that the tests start: built once from go.mod and go.sum beside this file, and cached outside the checkout.
 
-    python -m tests.minio.binary    build it where it is not cached yet; prints its path (three minutes of one core)
+python -m tests.minio.binary    build it where it is not cached yet; prints its path (three minutes of one core)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PACKAGE: Final = "github.com/minio/minio"
 
 def cached() -> Path:
     """Where the binary is, or would be."""
-    return golang.cache_folder("minio", [_HERE / "go.mod", _HERE / "go.sum"]) / "minio"
+    return golang.cache_folder("minio", [_HERE / "go.mod", _HERE / "go.sum"], "static") / "minio"
 
 
 def at_hand() -> bool:

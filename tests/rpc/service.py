@@ -150,7 +150,7 @@ class Service:
 
 
 @contextmanager
-def serve(folder: Path, *, gate_clock: Any = None) -> Iterator[Service]:
+def serve(folder: Path, *, gate_clock: Any = None, client_authority: Path | None = None) -> Iterator[Service]:
     """A server for a test."""
     log.configure("info", out=io.StringIO())
     loop = _loop()
@@ -159,7 +159,7 @@ def serve(folder: Path, *, gate_clock: Any = None) -> Iterator[Service]:
     cache.hear(lambda run, deleted: journal.see(run, deleted=deleted))
     cache.replace("", [], "0")
     runs = Runs(api, cache, journal)
-    tls = Tls(certificate=certificates.certificate, key=certificates.key)
+    tls = Tls(certificate=certificates.certificate, key=certificates.key, client_authority=client_authority)
     settings = ServiceSettings(store="memory:", listening=Listening(address="localhost:0", tls=tls, reflection=True))
 
     async def start() -> RunServer:

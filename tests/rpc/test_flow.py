@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,9 +12,9 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
-from kubetuner import flow, local
+from kubetuner import flow
 from kubetuner.artifacts.objects import ArtifactRef
-from kubetuner.context import StageContext
+from kubetuner.controller.service_outputs import gather
 from kubetuner.embed import server as embed
 from kubetuner.evaluate import server as evaluate
 from kubetuner.ingest import server as ingest
@@ -48,10 +47,12 @@ def base(tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def laptop(base: Path) -> tuple[dict[str, Any], bytes]:
     """The artifacts of `kubetuner run`, and its LoRA."""
-    ctx = StageContext(store=DirectoryStore(base / "laptop"), base=base, device="cpu", cancelled=threading.Event())
-    out = base / "out"
-    result = local.run(resolve(parse_run(run_document())), out, ctx).result
-    return result["artifacts"], (out / "diffusers" / "pytorch_lora_weights.safetensors").read_bytes()
+    (base / "run.yaml").write_text(json.dumps(run_document()))
+    command = ["run", "run.yaml", "--store", "laptop", "--out", "out", "--device", "cpu", "--json"]
+    made = Pods(base).command("kubetuner.cli.main", *command)
+    assert made.returncode == 0, made.stderr
+    result = json.loads(made.stdout.splitlines()[-1])
+    return result["artifacts"], (base / "out" / "diffusers" / "pytorch_lora_weights.safetensors").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,23 @@ def test_pods_leave_their_jobs_and_memos_in_the_store(said: dict[str, dict[str, 
         else:
             assert json.loads(store.get(memo)) == said[stage.name]["result"]
         source = ArtifactRef(**said[stage.name]["result"])
+
+
+def test_the_files_of_four_pods_are_those_of_one_process(
+    said: dict[str, dict[str, Any]], laptop: tuple[dict[str, Any], bytes], base: Path
+) -> None:
+    store = DirectoryStore(base / "store")
+    run = run_document()
+    run["metadata"] |= {"namespace": "default", "uid": "run"}
+    run["status"] = {"phase": "Succeeded", "artifacts": laptop[0]}
+    found = gather(store, run)
+    here = {path.relative_to(base / "out").as_posix() for path in (base / "out").rglob("*") if path.is_file()}
+    assert found.files.keys() == here
+    for path in here - {"result.json", "run.resolved.yaml", "report/index.html"}:  # these tell times and addresses
+        assert store.get(found.files[path].key) == (base / "out" / path).read_bytes(), path
+    result, there = json.loads(found.made["result.json"]), json.loads((base / "out" / "result.json").read_text())
+    assert result["seconds"].keys() == there["seconds"].keys()
+    assert {**result, "seconds": {}} == {**there, "seconds": {}}
 
 
 def test_a_pod_that_comes_again_does_nothing_again(said: dict[str, dict[str, Any]], pods: Pods) -> None:

@@ -29,9 +29,11 @@ from kubetuner.controller.service_auth import Gate, Kept
 from kubetuner.controller.service_outputs import resolved_run
 from kubetuner.controller.service_removal import decide
 from kubetuner.errors import ArtifactError, InputError, SpecErrors
+from kubetuner.rpc.errors import Refused
 from kubetuner.spec.resolve import resolve_spec
 from kubetuner.v1alpha1.evaluate_service_pb2 import StartEvaluateRequest
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
+from tests.rpc.certificates import make
 from tests.rpc.service import serve
 from tests.rpc.test_run_service import document
 
@@ -101,6 +103,18 @@ def test_the_environment_says_where_and_who(tmp_path: Path) -> None:
 def test_a_wrong_target_is_wrong_input(target: Target) -> None:
     with pytest.raises(InputError):
         target.channel()
+
+
+def test_a_server_that_asks_for_certificates_takes_only_clients_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = make(tmp_path / "clients", name="client")
+    with serve(tmp_path / "tls", client_authority=clients.authority) as service:
+        with service.client(patience_seconds=0.0) as kt, pytest.raises(Refused) as caught:
+            list(kt.watch("tiny"))
+        assert caught.value.code.name == "UNAVAILABLE"
+        monkeypatch.setenv("KUBETUNER_CERT", str(clients.certificate))
+        monkeypatch.setenv("KUBETUNER_KEY", str(clients.key))
+        with service.client() as kt:
+            assert list(kt.list_runs()) == []
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", "a\0b", "a\\..\\b"])

@@ -78,7 +78,7 @@ def test_pods_of_indexed_jobs_share_ingest_and_embed(tiny_sdxl: Path, tmp_path: 
     for pod in found:
         assert pod.wait() == 0, pod.log
         assert pod.message["result"] == one.message["result"]
-    assert {pod.message["job"] for pod in found} == {"run-ingest-1-0", "run-ingest-1-1"}
+    assert {pod.message["job"] for pod in found} == {"run-ingest-1", "run-ingest-1-1"}
     assert sum(pod.message["work"].get("imagesRead", 0) for pod in found) == 12
     [brought] = [pod.message for pod in found if "model" in pod.message]
     assert brought["model"] == one.message["model"]

@@ -31,6 +31,7 @@ RESULT: Final = "result.json"
 COUNTED: Final = ("imagesRead", "captionsEncoded", "imagesEncoded", "stepsTrained", "imagesGenerated")
 """Units of work that result.json counts."""
 _FORMAT: Final = 1
+_STAGES: Final = ("ingest", "embed", "train", "evaluate")
 _OF_A_CLUSTER: Final = ("suspend", "cancel", "managedBy", "queue", "compute")
 
 
@@ -131,7 +132,7 @@ def jobs(store: ObjectStore, uid: str) -> tuple[dict[str, int], dict[str, float]
         if "startTime" in job and "endTime" in job:
             spent = _time(job["endTime"]) - _time(job["startTime"])
             seconds[job["stage"]] = round(seconds.get(job["stage"], 0.0) + spent, 3)
-    return dict(work), seconds
+    return dict(work), {stage: seconds[stage] for stage in _STAGES if stage in seconds}
 
 
 def _jobs(store: ObjectStore, uid: str) -> Iterator[Json]:

@@ -68,8 +68,9 @@ def outputs(options: Namespace, stopped: threading.Event) -> int:
     with progress.choose(plain=options.json) as shown:
         if options.store:
             from kubetuner.cli.outputs import from_store
+            from kubetuner.storage import open_store
 
-            paths = from_store(options.name, options.store, out, _Counted(shown).piece, stopped)
+            paths = from_store(options.name, open_store(options.store, create=False, note=shown.note), out, _Counted(shown).piece, stopped)
         else:
             with _client(options, stopped) as kt:
                 paths = kt.download(options.name, out, told=_Counted(shown).piece)
@@ -98,7 +99,8 @@ def _line(event: Any) -> str:
     status = event.status
     progress = status.progress
     step = f"  {progress.stage} {progress.done}/{progress.total} {progress.unit}" if progress.total and status.phase == "Running" else ""
-    figures = "".join(f"  {name} {value:.4g}" for name, value in progress.figures.items()) if step else ""
+    numbers = [(name, value) for name, value in progress.figures.items() if isinstance(value, float)] if step else []
+    figures = "".join(f"  {name} {value:.4g}" for name, value in numbers)
     left = f"  {progress.eta} left" if step and progress.eta else ""
     words = f"  {event.reason}: {event.message}" if event.message else f"  {event.reason}" if event.reason else ""
     return f"{event.time.ToDatetime():%H:%M:%S}  {status.phase or 'Pending':<9}{step}{figures}{left}{words}"

@@ -11,17 +11,15 @@ from kubetuner.artifacts import outputs
 from kubetuner.artifacts.objects import ArtifactRef, damaged
 from kubetuner.client.download import Told, is_right, safe
 from kubetuner.errors import InputError, Interrupted, KubeTunerError
-from kubetuner.storage import ObjectStore, open_store, transfer
+from kubetuner.storage import ObjectStore, transfer
 
 
-def from_store(name: str, uri: str, out: Path, told: Told, stopped: threading.Event) -> list[Path]:
+def from_store(name: str, store: ObjectStore, out: Path, told: Told, stopped: threading.Event) -> list[Path]:
     """Bring the files of the newest run of a name; gives their paths. What is there and right is not brought again."""
-    store = open_store(uri, create=False)
     found = outputs.of_name(store, name)
     if not found:
-        raise InputError(
-            f"{name}: no run of this name has left files in {uri}; `kubetuner store ls outputs --store {uri}` lists those there"
-        )
+        listed = f"kubetuner store ls outputs --store {store.uri}"
+        raise InputError(f"{name}: no run of this name has left files in {store.uri}; `{listed}` lists those that have")
     ref, index = found[-1]
     files = outputs.files(ref, index)
     made = outputs.made(store, index)

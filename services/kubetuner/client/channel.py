@@ -57,6 +57,10 @@ class Target:
     """Name that the server's certificate must have, where it is not the one in the address, as behind `kubectl port-forward`."""
     insecure: bool = False
     """Without TLS: for tests, and for a proxy on the same host."""
+    certificate: str | Path | bytes | None = None
+    """The client's own certificate, where the server asks for one, and"""
+    key: str | Path | bytes | None = None
+    """its key; files in PEM, or their content."""
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes along with each call."""
@@ -70,7 +74,10 @@ class Target:
         options = [*_OPTIONS, *([("grpc.ssl_target_name_override", self.server_name)] if self.server_name else [])]
         if self.insecure:
             return grpc.aio.insecure_channel(self.address, options)
-        return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(_pem(self.ca)), options)
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("certificate and key belong together; give both, or neither")
+        trusted = grpc.ssl_channel_credentials(_pem(self.ca), _pem(self.key, "PRIVATE KEY"), _pem(self.certificate))
+        return grpc.aio.secure_channel(self.address, trusted, options)
 
 
 def of_environment(environment: Mapping[str, str] = os.environ) -> Target:
@@ -81,6 +88,7 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> Target:
     KUBETUNER_TOKEN_FILE   a file that holds one, read at each call
     KUBETUNER_CA           file of certificates to trust
     KUBETUNER_SERVER_NAME  name that the server's certificate must have
+    KUBETUNER_CERT, KUBETUNER_KEY  files of the client's own certificate and key
     KUBETUNER_INSECURE     1 speaks without TLS
     """
     given = environment.get("KUBETUNER_TOKEN") or None
@@ -91,6 +99,8 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> Target:
         ca=environment.get("KUBETUNER_CA") or None,
         server_name=environment.get("KUBETUNER_SERVER_NAME", ""),
         insecure=environment.get("KUBETUNER_INSECURE", "") in ("1", "true", "yes", "on"),
+        certificate=environment.get("KUBETUNER_CERT") or None,
+        key=environment.get("KUBETUNER_KEY") or None,
     )
 
 
@@ -106,13 +116,13 @@ def of_file(path: Path) -> Callable[[], str]:
     return read
 
 
-def _pem(ca: str | Path | bytes | None) -> bytes | None:
-    if ca is None or isinstance(ca, bytes):
-        return ca
+def _pem(given: str | Path | bytes | None, what: str = "CERTIFICATE") -> bytes | None:
+    if given is None or isinstance(given, bytes):
+        return given
     try:
-        data = Path(ca).read_bytes()
+        data = Path(given).read_bytes()
     except OSError as error:
-        raise InputError(f"{ca}: cannot be read ({error.strerror}); give a file of certificates in PEM") from error
-    if b"-----BEGIN CERTIFICATE-----" not in data:
-        raise InputError(f"{ca}: holds no certificate; give a file of certificates in PEM")
+        raise InputError(f"{given}: cannot be read ({error.strerror}); give a file in PEM") from error
+    if f"{what}-----".encode() not in data:
+        raise InputError(f"{given}: holds no {what.lower()}; give a file in PEM that does")
     return data

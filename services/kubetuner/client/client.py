@@ -12,8 +12,6 @@ programs and the cure.
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
@@ -23,6 +21,7 @@ import grpc
 
 from kubetuner.client import download, upload
 from kubetuner.client.channel import Target, Token, of_environment
+from kubetuner.client.patience import AWAY, Patience
 from kubetuner.errors import InputError
 from kubetuner.rpc.errors import Refused, explain
 from kubetuner.spec.load import load_run, parse_run
@@ -33,10 +32,8 @@ from kubetuner.v1alpha1.training_run_pb2 import Progress, TrainingRun
 
 Run = TrainingRun | str
 """A run, or its name in the client's namespace."""
-AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _SECONDS: Final = 60.0
 _LONG: Final = 3600.0
-_PAUSE: Final = (0.2, 10.0)
 _Answer = TypeVar("_Answer")
 
 
@@ -50,7 +47,7 @@ def connect(
     insecure: bool = False,
     patience_seconds: float = 300.0,
 ) -> Client:
-    """A client of the controller at an address; what is not given is as the environment says (KUBETUNER_ADDRESS, _TOKEN, _TOKEN_FILE, _CA).
+    """A client of the controller at an address; what is not given is as the environment says (`channel.of_environment`).
 
     `namespace` is that of runs and datasets where no other is given. A watch, upload or download that breaks is gone on with until the
     server has been away for `patience_seconds`.
@@ -62,6 +59,8 @@ def connect(
         ca=told.ca if ca is None else ca,
         server_name=server_name or told.server_name,
         insecure=insecure or told.insecure,
+        certificate=told.certificate,
+        key=told.key,
     )
     return Client(target, namespace=namespace, patience_seconds=patience_seconds)
 
@@ -251,28 +250,6 @@ class Client:
             raise explain(error) from error
         finally:
             call.cancel()
-
-
-class Patience:
-    """How long a server may be away: so long since the first try that failed."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self.renew()
-
-    def renew(self) -> None:
-        """It has answered."""
-        self._since: float | None = None
-        self._pause = _PAUSE[0]
-
-    async def pause(self, error: Refused) -> None:
-        """Wait before the next try. Raises the error where the server has been away for too long."""
-        now = time.monotonic()
-        self._since = now if self._since is None else self._since
-        if now - self._since > self._seconds:
-            raise error
-        await asyncio.sleep(max(self._pause, error.retry_seconds or 0.0))
-        self._pause = min(self._pause * 2, _PAUSE[1])
 
 
 def _message(run: TrainingRun | Mapping[str, Any] | str | Path) -> TrainingRun:

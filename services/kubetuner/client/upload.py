@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
+from kubetuner.client.patience import AWAY
 from kubetuner.errors import InputError
 from kubetuner.rpc.errors import Refused
 from kubetuner.v1alpha1 import run_service_pb2 as pb
@@ -24,7 +23,6 @@ _PIECE: Final = 1 << 20
 _STREAMS: Final = 4
 _FILES: Final = 5_000
 _BYTES: Final = 2 << 20
-_AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +114,7 @@ async def _send(
     done: set[str] = set()
     failure: Refused | None = None
     for share, answer in zip(shares, await asyncio.gather(*calls, return_exceptions=True), strict=True):
-        if isinstance(answer, Refused) and answer.code in _AWAY and answer.reason != "FILE_TOO_LARGE":
+        if isinstance(answer, Refused) and answer.code in AWAY and answer.reason != "FILE_TOO_LARGE":
             failure = answer
         elif isinstance(answer, BaseException):
             raise answer

@@ -13,12 +13,12 @@ from typing import Final
 
 from kubetuner import log
 from kubetuner.controller.api import JOB, RUN, SERVICE, ApiError, Cluster, Json
-from kubetuner.controller.decide import Action, Create, Decision, Delete, DeleteRun, Find, LookUp, ReadJob
 from kubetuner.controller.jobs import LARGEST_REQUEST, REQUEST, Order, build_job, build_service, job_name, nodes
 from kubetuner.controller.reflector import Cache, owner
 from kubetuner.controller.settings import StageSettings
 from kubetuner.controller.status import difference
 from kubetuner.controller.stock import Question, Stock
+from kubetuner.controller.turn import Action, Create, Decision, Delete, DeleteRun, Find, LookUp, ReadJob
 
 _LOG: Final = log.get(__name__)
 _PAUSE: Final = (1.0, 60.0)
@@ -63,6 +63,16 @@ class Actor:
         self._gone.pop(uid, None)
         self._blocks.pop(uid, None)
         self.stock.forget(uid)
+
+    async def refresh(self, namespace: str, name: str) -> None:
+        """Bring the cache up to what the server has of a run."""
+        try:
+            self.runs.learn(await self.cluster.get(RUN, namespace, name), surely=True)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            if (held := self.runs.get(namespace, name)) is not None:
+                self.runs.remove(held)
 
     async def first(self, run: Json, decision: Decision) -> float:
         """Make and ask what comes before the status; returns seconds until it is worth trying again, 0 where all is answered."""

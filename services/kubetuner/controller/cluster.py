@@ -136,6 +136,7 @@ async def connect(kubeconfig: str = "", *, pool: int = 100, metrics: Metrics | N
     else:
         load_incluster_config(client_configuration=configuration)
     configuration.connection_pool_maxsize = pool
+    configuration.client_session_kwargs = {"trust_env": False}  # else each call reads the proxies of the environment anew, in a thread
     client = ApiClient(configuration)
     client.user_agent = "kubetuner-controller"
     return KubernetesCluster(client, metrics)

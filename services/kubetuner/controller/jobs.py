@@ -50,7 +50,9 @@ def request(order: Order) -> Json:
     """The Start request of the stage, as JSON."""
     spec = {key: value for key, value in order.spec.items() if key not in _NOT_FOR_STAGES}
     if order.model:
-        model = {key: value for key, value in (spec.get("model") or {}).items() if key not in ("revision", "variant", "config", "secret", "vae")}
+        model = {
+            key: value for key, value in (spec.get("model") or {}).items() if key not in ("revision", "variant", "config", "secret", "vae")
+        }
         spec["model"] = model | {"path": f"store:model/{order.model}"}
     found: Json = {
         "spec": spec,

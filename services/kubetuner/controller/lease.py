@@ -17,6 +17,8 @@ from kubetuner import log
 from kubetuner.controller.api import LEASE, ApiError, Cluster, Json
 
 _LOG: Final = log.get(__name__)
+_POLL: Final = 1.0
+"""Seconds between two looks of one who waits: a Lease that is given back is taken this soon."""
 
 
 class LeaseLost(Exception):
@@ -50,7 +52,7 @@ class Election:
     async def acquire(self) -> None:
         """Wait until we lead."""
         while not await self._try():
-            await asyncio.sleep(self.retry * self.random.uniform(0.8, 1.0))
+            await asyncio.sleep(min(self.retry, _POLL) * self.random.uniform(0.8, 1.0))
         _LOG.info("leads", identity=self.identity)
 
     async def hold(self) -> None:

@@ -18,7 +18,7 @@ import structlog
 from kubetuner import log
 from kubetuner.controller.act import Actor, NotLeading
 from kubetuner.controller.api import ApiError, Json
-from kubetuner.controller.decide import Decision, decide
+from kubetuner.controller.decide import decide
 from kubetuner.controller.feed import Feed
 from kubetuner.controller.metrics import Metrics
 from kubetuner.controller.observe import RUN_LABEL, Observation, observe, time_of
@@ -27,6 +27,7 @@ from kubetuner.controller.reflector import Cache
 from kubetuner.controller.status import FINISHED
 from kubetuner.controller.stock import problem_of
 from kubetuner.controller.tell import Teller
+from kubetuner.controller.turn import Decision
 
 _LOG: Final = log.get(__name__)
 _ROUNDS: Final = 8
@@ -52,6 +53,8 @@ class Loop:
     clock: Callable[[], float] = time.monotonic
     _problems: OrderedDict[tuple[str, int], str] = field(default_factory=OrderedDict)
     _told: dict[str, float] = field(default_factory=dict)
+    _doubted: set[str] = field(default_factory=set)
+    """Runs whose newest state may not be in the cache: their write was not answered, or was refused because they had changed."""
 
     def listen(self) -> None:
         """Queue the runs that changes are about, from now on."""
@@ -117,12 +120,18 @@ class Loop:
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Bring one run on; returns the seconds after which a look is due."""
+        key = f"{namespace}/{name}"
+        if key in self._doubted:
+            await self.actor.refresh(namespace, name)
+            self._doubted.discard(key)
         run = self.runs.get(namespace, name)
         if run is None:
             return None
         decision, pause = await self._ask(run)
         if decision.status is not None:
+            self._doubted.add(key)  # until the answer is there: it may be written, and nobody tell us
             await self.actor.write(run, decision.status)
+            self._doubted.discard(key)
         pause = max(pause, await self.actor.then(run, decision))
         if decision.status is not None:
             self._tell(run, decision)
@@ -137,12 +146,9 @@ class Loop:
             if not decision.first:
                 break
             pause = await self.actor.first(run, decision)
-            known = decision
-            if any(type(action).__name__ != "Create" for action in known.first) or pause:
-                decision = self._decide(run)
-                if decision.first == known.first:
-                    break
-            else:
+            asked = decision.first
+            decision = self._decide(run)
+            if decision.first == asked:
                 break
         return decision, pause
 
@@ -185,9 +191,11 @@ class Loop:
         )
 
     def _problem(self, run: Json) -> str:
-        if (run.get("status") or {}).get("phase") in FINISHED and (run.get("status") or {}).get("completionTime"):
+        status, generation = run.get("status") or {}, int(run["metadata"].get("generation", 1))
+        accepted = ("Accepted", "True", generation)
+        if any((one["type"], one["status"], one.get("observedGeneration")) == accepted for one in status.get("conditions") or ()):
             return ""
-        key = (run["metadata"]["uid"], int(run["metadata"].get("generation", 1)))
+        key = (run["metadata"]["uid"], generation)
         if key not in self._problems:
             self._problems[key] = problem_of(run)
             while len(self._problems) > _KEPT:

@@ -7,6 +7,7 @@ itself, or a Lease that is lost, ends the process: starting anew is what it does
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
@@ -33,6 +34,7 @@ from kubetuner.storage import open_store
 _LOG: Final = log.get(__name__)
 _OURS: Final = f"{MANAGED_LABEL}=kubetuner"
 _GRACE: Final = 5.0
+_GARBAGE: Final = (10_000, 20, 50)
 
 
 class Program:
@@ -110,12 +112,14 @@ class Program:
         while not all(cache.synced for cache in caches):
             await asyncio.sleep(0.02)
         self._metrics.leads(True)
-        started = time.process_time()
+        gc.collect()
+        gc.freeze()  # what is there now stays: it need not be looked through again and again
+        gc.set_threshold(*_GARBAGE)
         loop.listen()
         for run in caches[0].all():
             loop.queue.add(f"{run['metadata']['namespace']}/{run['metadata']['name']}")
         self._begin(loop.teller.run(), loop.resync(), *(loop.work() for _ in range(self._settings.workers)))
-        _LOG.info("works", runs=len(caches[0]), jobs=len(caches[1]), cpu_seconds=round(started, 2))
+        _LOG.info("works", runs=len(caches[0]), jobs=len(caches[1]), cpu_seconds=round(time.process_time(), 2))
         await holding
 
     def _begin(self, *parts: Coroutine[Any, Any, Any]) -> None:

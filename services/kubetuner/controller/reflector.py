@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from kubetuner import log
 from kubetuner.controller.api import ApiError, Cluster, Json, Kind
@@ -20,6 +21,8 @@ _LOG: Final = log.get(__name__)
 _WATCH_SECONDS: Final = (300.0, 600.0)
 _BACKOFF: Final = (0.2, 30.0)
 _FIELDS: Final = ("managedFields", "selfLink")
+_SHORT: Final = 64
+_PAGE: Final = 250
 
 Heard = Callable[[Json, bool], None]
 """Told of each object that was added, changed or (True) deleted."""
@@ -35,6 +38,15 @@ def as_is(found: Json) -> Json:
     return found
 
 
+def compact(found: Any) -> Any:
+    """An equal value whose names and short texts are shared with all others: thousands of objects have the same ones."""
+    if isinstance(found, dict):
+        return {sys.intern(key): compact(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return [compact(value) for value in found]
+    return sys.intern(found) if type(found) is str and len(found) <= _SHORT else found
+
+
 class Cache:
     """Objects of one kind by namespace and name, and by the UID of their owner."""
 
@@ -47,6 +59,11 @@ class Cache:
         self._waiting: set[str] = set()
         self.synced = False
         """Whether every namespace has been listed."""
+
+    def trimmed(self, found: Json) -> Json:
+        """What is kept of an object; of one that was trimmed already, the same."""
+        kept: Json = compact(self._trim(found))
+        return kept
 
     def hear(self, heard: Heard) -> None:
         """Tell of every change from now on."""
@@ -119,7 +136,7 @@ class Cache:
             if held["metadata"]["uid"] != found["metadata"]["uid"]:
                 for heard in self._heard:
                     heard(held, True)
-        trimmed = self._trim(found)
+        trimmed = self.trimmed(found)
         self._objects[key] = trimmed
         self._index(key, trimmed, add=True)
         for heard in self._heard:
@@ -178,8 +195,8 @@ class Reflector:
         found: list[Json] = []
         rest = version = ""
         while True:
-            page = await self.cluster.list(self.kind, self.namespace, labels=self.labels, rest=rest)
-            found.extend(page.items)
+            page = await self.cluster.list(self.kind, self.namespace, labels=self.labels, limit=_PAGE, rest=rest)
+            found.extend(self.cache.trimmed(one) for one in page.items)  # page by page: whole objects are ten times as large
             rest, version = page.rest, page.version
             if not rest:
                 break

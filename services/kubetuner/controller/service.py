@@ -12,29 +12,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
-from google.protobuf import json_format
 
 from kubetuner.artifacts.objects import canonical, fingerprint
 from kubetuner.controller import runs as events
 from kubetuner.controller import service_pages as pages
-from kubetuner.controller import service_removal as removal
 from kubetuner.controller.api import GROUP, ApiError, Json
 from kubetuner.controller.runs import FINISHED, Gone, Runs, TooOld
 from kubetuner.controller.service_auth import CALLER, Gate
 from kubetuner.controller.service_datasets import Datasets
 from kubetuner.controller.service_inspect import Inspections
+from kubetuner.controller.service_messages import REQUEST_DIGEST, REQUEST_ID, annotation, document, event_message, message, same
 from kubetuner.controller.service_outputs import Outputs
-from kubetuner.errors import InputError, KubeTunerError, SpecError, SpecErrors
+from kubetuner.errors import InputError, KubeTunerError
 from kubetuner.rpc.errors import Refused
-from kubetuner.spec.load import parse_run
-from kubetuner.spec.resolve import to_json
 from kubetuner.storage import ObjectStore
 from kubetuner.v1alpha1 import run_service_pb2 as pb
 from kubetuner.v1alpha1 import run_service_pb2_grpc
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 
-REQUEST_ID: Final = f"{GROUP}/request-id"
-REQUEST_DIGEST: Final = f"{GROUP}/request-digest"
 CREATED_BY: Final = f"{GROUP}/created-by"
 _WATCH_SECONDS: Final = 3600.0
 
@@ -64,22 +59,22 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         await self._parts.gate.allow("create", request.namespace)
-        run = _document(request.run, request.namespace)
+        run = document(request.run, request.namespace)
         digest = fingerprint("request", canonical(run).decode())
         annotations = run["metadata"].setdefault("annotations", {})
         annotations[CREATED_BY] = CALLER.get().username  # the API server itself sees the controller's account alone
         if request.request_id:
             annotations |= {REQUEST_ID: request.request_id, REQUEST_DIGEST: digest}
             if (earlier := self._earlier(request.namespace, request.request_id)) is not None:
-                return pb.CreateRunResponse(run=_same(earlier, digest))
+                return pb.CreateRunResponse(run=same(earlier, digest))
         try:
             made = await self._runs.create(request.namespace, run, dry_run=request.validate_only)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
             there = await self._runs.fetch(request.namespace, run["metadata"]["name"])
-            if request.request_id and there is not None and _annotation(there, REQUEST_ID) == request.request_id:
-                return pb.CreateRunResponse(run=_same(there, digest))
+            if request.request_id and there is not None and annotation(there, REQUEST_ID) == request.request_id:
+                return pb.CreateRunResponse(run=same(there, digest))
             words = (
                 f"the run {run['metadata']['name']} is there already in {request.namespace}; name this one otherwise, or delete that one"
             )
@@ -112,7 +107,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         ends = asyncio.get_running_loop().time() + self._parts.watch_seconds
         try:
             while (event := await self._next(found, ends)) is not None:
-                yield pb.WatchRunResponse(event=_event(event))
+                yield pb.WatchRunResponse(event=event_message(event))
         except TooOld as error:
             words = f"events before {error.oldest} are no longer kept; get the run, and watch from its newest"
             oldest = {"oldestSequence": str(error.oldest)}
@@ -136,15 +131,12 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         others = [other for other in self._runs.list() if other["metadata"]["uid"] != run["metadata"]["uid"]]
         await self._runs.delete(request.run.namespace, request.run.name, run["metadata"]["uid"])
         if request.delete_artifacts:
-            loop = asyncio.get_running_loop()
-            from kubetuner.controller import service_removal as removal  # brings pyarrow, a third of the controller's memory
-
-            await loop.run_in_executor(self._parts.executor, lambda: removal.remove(self._parts.store, run, others))
+            await self._remove(run, others)
         return pb.DeleteRunResponse()
 
     async def InspectRun(self, request: pb.InspectRunRequest, context: Any) -> AsyncIterator[pb.InspectRunResponse]:
         await self._parts.gate.allow("create", request.namespace)
-        _document(request.run, request.namespace)
+        document(request.run, request.namespace)
         async for answer in self._parts.inspections.look(request.run):
             yield answer
 
@@ -191,7 +183,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def _get(self, verb: str, ref: pb.RunRef) -> Json:
         await self._parts.gate.allow(verb, ref.namespace, ref.name)
         self._require_synced()
-        run = self._runs.get(ref.namespace, ref.name)
+        run = self._runs.get(ref.namespace, ref.name) or await self._runs.fetch(ref.namespace, ref.name)  # another replica may have made it
         if run is None:
             words = f"there is no run {ref.name} in the namespace {ref.namespace}; ListRuns names those that there are"
             raise Refused(grpc.StatusCode.NOT_FOUND, "RUN_NOT_FOUND", words)
@@ -209,9 +201,13 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         return message(await self._runs.patch(ref.namespace, ref.name, {"spec": spec}))
 
     async def _remove(self, run: Json, others: list[Json]) -> None:
+        def remove() -> None:
+            from kubetuner.controller import service_removal  # brings pyarrow, a third of the controller's memory
+
+            service_removal.remove(self._parts.store, run, others)
+
         try:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._parts.executor, lambda: removal.remove(self._parts.store, run, others))
+            await asyncio.get_running_loop().run_in_executor(self._parts.executor, remove)
         except KubeTunerError as error:
             words = f"the run is deleted, but not all of its artifacts ({error}); `kubetuner store gc` removes what nothing needs"
             raise Refused(grpc.StatusCode.ABORTED, "ARTIFACTS_LEFT", words) from error
@@ -229,44 +225,9 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
 
     def _earlier(self, namespace: str, request_id: str) -> Json | None:
         """The run that an earlier call with this id made."""
-        return next((run for run in self._runs.list(namespace) if _annotation(run, REQUEST_ID) == request_id), None)
+        return next((run for run in self._runs.list(namespace) if annotation(run, REQUEST_ID) == request_id), None)
 
     def _require_synced(self) -> None:
         if not self._runs.synced:
             words = "the controller has not yet seen all runs; ask again in a moment"
             raise Refused(grpc.StatusCode.UNAVAILABLE, "NOT_SYNCED", words, retry_seconds=1.0)
-
-
-def message(run: Json) -> TrainingRun:
-    """A CR as a message; of its metadata only what the schema knows."""
-    return json_format.ParseDict(run, TrainingRun(), ignore_unknown_fields=True)
-
-
-def _document(run: TrainingRun, namespace: str) -> Json:
-    """The CR to create, checked against the whole schema. Raises SpecErrors."""
-    if run.metadata.namespace not in ("", namespace):
-        problem = f"{run.metadata.namespace!r} given, but the call is for {namespace!r}; make them equal, or leave this one out"
-        raise SpecErrors([SpecError("metadata.namespace", problem)])
-    document = {name: value for name, value in to_json(run).items() if name != "status"}
-    parse_run(document)
-    document["metadata"]["namespace"] = namespace
-    return document
-
-
-def _same(earlier: Json, digest: str) -> TrainingRun:
-    """The run of an earlier call with the same id. Raises Refused where that one asked for something else."""
-    if _annotation(earlier, REQUEST_DIGEST) != digest:
-        words = f"this request_id has made the run {earlier['metadata']['name']} of another request; take a new one for each request"
-        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", words)
-    return message(earlier)
-
-
-def _annotation(run: Json, name: str) -> str:
-    return str((run["metadata"].get("annotations") or {}).get(name, ""))
-
-
-def _event(event: events.RunEvent) -> pb.RunEvent:
-    found = pb.RunEvent(sequence=event.sequence, type=event.type, reason=event.reason, message=event.message)
-    found.time.FromDatetime(event.time)
-    json_format.ParseDict(event.status, found.status, ignore_unknown_fields=True)
-    return found

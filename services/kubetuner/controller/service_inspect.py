@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -21,8 +24,10 @@ from kubetuner.v1alpha1.run_service_pb2 import InspectRunResponse
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 
 _COMMAND: Final = ("-m", "kubetuner.ingest.inspection")
-_MOST: Final = 2
+_MOST: Final = 1
 _WAITING: Final = 8
+_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_NO_LIMIT: Final = 1 << 60
 _LONGEST_LINE: Final = 16 << 20
 _SEEN: Final = ("s3://", "store:")
 _logger = log.get(__name__)
@@ -33,7 +38,7 @@ class Inspections:
 
     def __init__(self, store: str, *, seconds: float = 3600.0, environment: Mapping[str, str] = os.environ) -> None:
         """`store` is the address of the runs' own store; `seconds` is the longest that one may take."""
-        self._environment = {**environment, "KUBETUNER_STORE": store}
+        self._environment = {**environment, "KUBETUNER_STORE": store, "KUBETUNER_INSPECT_BYTES": str(_share(_LIMITS))}
         self._seconds = seconds
         self._places = asyncio.Semaphore(_MOST)
         self._asked = 0
@@ -61,6 +66,7 @@ class Inspections:
             stdout=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
             env=self._environment,
+            start_new_session=True,
         )
         assert process.stdin is not None, "a pipe was asked for"
         assert process.stdout is not None, "a pipe was asked for"
@@ -82,8 +88,21 @@ class Inspections:
                 raise Refused(grpc.StatusCode.UNAVAILABLE, "INSPECTION_FAILED", words, retry_seconds=30.0)
         finally:
             if process.returncode is None:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with any that it decodes in
                 await asyncio.shield(process.wait())
+
+
+def _share(files: Iterable[Path]) -> int:
+    """Bytes that a dry run may take of this container's memory; 0 where it has no limit."""
+    for file in files:
+        try:
+            text = file.read_text("ascii").strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < _NO_LIMIT:
+            return int(text) * 3 // 4
+    return 0
 
 
 def check(run: TrainingRun) -> None:

@@ -26,15 +26,16 @@ class Teller:
 
     cluster: Cluster
     identity: str
-    rate: float = 50.0
+    rate: float = 20.0
     """Events a second."""
-    _waiting: deque[tuple[str, Json]] = field(default_factory=lambda: deque(maxlen=_MOST))
+    _waiting: deque[tuple[Json, Happening, datetime]] = field(default_factory=lambda: deque(maxlen=_MOST))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     leads: Callable[[], bool] = lambda: True
 
     def tell(self, run: Json, happening: Happening) -> None:
         """Have an Event written soon."""
-        self._waiting.append((run["metadata"]["namespace"], self._event(run, happening)))
+        meta = {key: run["metadata"][key] for key in ("namespace", "name", "uid")}
+        self._waiting.append((meta, happening, datetime.now(UTC)))
         self._wake.set()
 
     async def run(self) -> None:
@@ -43,19 +44,17 @@ class Teller:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                namespace, event = self._waiting.popleft()
+                meta, happening, moment = self._waiting.popleft()
                 started = time.monotonic()
                 try:
                     if self.leads():
-                        await self.cluster.create(EVENT, namespace, event)
+                        await self.cluster.create(EVENT, meta["namespace"], self._event(meta, happening, moment))
                 except ApiError as error:
                     if error.status != 409:
                         _LOG.debug("an event was not written", error=str(error))
                 await asyncio.sleep(max(0.0, 1.0 / self.rate - (time.monotonic() - started)))
 
-    def _event(self, run: Json, happening: Happening) -> Json:
-        meta = run["metadata"]
-        moment = datetime.now(UTC)
+    def _event(self, meta: Json, happening: Happening, moment: datetime) -> Json:
         digest = hashlib.sha256(f"{meta['uid']}{happening.reason}{happening.message}{moment}".encode()).hexdigest()[:16]
         regarding = {
             "apiVersion": RUN.group_version,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -59,4 +60,8 @@ def _read(file: Path) -> str:
 
 
 def _memory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubetuner" / "digests"
+    try:
+        cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # the user of a pod may have no home
+        cache_home = Path(tempfile.gettempdir())
+    return cache_home / "kubetuner" / "digests"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import tempfile
 import threading
@@ -113,13 +114,22 @@ def say(out: TextIO, kind: str, what: Message) -> None:
     print(json.dumps({kind: json_format.MessageToDict(what)}, ensure_ascii=False), file=out, flush=True)
 
 
+def stay_small(most_bytes: int) -> None:
+    """Use one core, and at most so much memory: where several share a container, the whole of it is ended for the greed of one."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if most_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+
+
 def main() -> int:
     """Read a run, look, tell."""
+    stay_small(int(os.environ.get("KUBETUNER_INSPECT_BYTES") or 0))
     try:
         document: dict[str, Any] = json.load(sys.stdin)
         run = json_format.ParseDict(document, TrainingRun())
         look(run, open_store(os.environ["KUBETUNER_STORE"], path="KUBETUNER_STORE"), sys.stdout)
-    except KubeTunerError as error:
+    except (KubeTunerError, MemoryError) as error:
         say(sys.stdout, "error", job_error(error))
         return 2
     return 0

@@ -50,7 +50,7 @@ class Kind:
     follows: bool = False
     """Whether another process of the same job leads: this one only works along."""
     probed: bool = True
-    """Whether this process answers its pod's probes."""
+    """Whether this process answers its pod's probes and writes its termination message."""
 
 
 def main(kind: Kind, environment: Mapping[str, str] = os.environ) -> int:
@@ -75,7 +75,7 @@ def main(kind: Kind, environment: Mapping[str, str] = os.environ) -> int:
     except KubeTunerError as error:
         _logger.error("failed", error=str(error))
         job = Job(state=JobState.JOB_STATE_FAILED, error=job_error(error))
-    if settings.request is not None:
+    if settings.request is not None and kind.probed:  # of several processes in a pod, one speaks for it
         _write(settings.termination_log, message(job))
     code = exit_code(job)
     _logger.info("end", state=JobState.Name(job.state), code=code)

@@ -63,7 +63,7 @@ class Room:
         name = request.request_id or f"{self.stage.name}-{fingerprint(self.stage.name, json_format.MessageToDict(request))}"
         job = Job(name=name, stage=self.stage.name, run=request.run, attempt=request.attempt)
         if shard.count > 1:
-            job.name = f"{name}-{shard.index}"
+            job.name = name if shard.index == 0 else f"{name}-{shard.index}"  # who knows only the request's id finds the first
             job.shard.index, job.shard.count = shard.index, shard.count
         if self.stage.takes is not None:
             job.source.CopyFrom(request.source)
@@ -101,6 +101,7 @@ class Room:
                 work=doing.work,
                 share=shard,
             )
+            ctx.check()  # several ranks wait for each other once they have begun
             if self.bring is not None and shard.index == 0 and (model := self.bring(spec, ctx)) is not None:
                 doing.model(_artifact(model))
             result = self.run(spec, source, ctx)

@@ -34,12 +34,12 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where files that were fetched are kept: $KUBETUNER_CACHE, else the user's cache folder, else a temporary one."""
     if given := environment.get("KUBETUNER_CACHE"):
         return Path(given)
-    home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubetuner"
     try:
+        home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubetuner"
         home.mkdir(parents=True, exist_ok=True)
         if os.access(home, os.W_OK | os.X_OK):
             return home
-    except OSError:  # a pod's root may be read-only
+    except (OSError, RuntimeError):  # a pod's root may be read-only, and its user have no home
         pass
     return Path(tempfile.gettempdir()) / f"kubetuner-{os.getuid()}"
 

@@ -19,6 +19,7 @@ from kubetuner.storage.memory import MemoryStore
 from tests.unit.controller.fake import run_of
 from tests.unit.controller.world import FINGERPRINTS, GIVES, World, told
 
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
 STAGES = ("ingest", "embed", "train", "evaluate")
 
 
@@ -292,7 +293,7 @@ def test_a_suspended_job_is_queued_and_never_let_go_by_us() -> None:
     ("status", "reason", "words"),
     [
         (
-            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes: 2 Insufficient nvidia.com/gpu."}]},
+            {"conditions": [UNSCHEDULABLE | {"message": "0/2 nodes: 2 Insufficient nvidia.com/gpu."}]},
             "Unschedulable",
             "asks for a GPU (nvidia.com/gpu) that no node has free",
         ),

@@ -1,7 +1,8 @@
-"""A thousand random schedules against decide and act: crashes between any two calls, conflicts, answers that get lost, events that come late,
-twice or never, Jobs that fail, are preempted, queued or deleted, and users who change their minds.
+"""A thousand random schedules against decide and act: crashes between any two calls, conflicts, answers that get lost, events that come
+late, twice or never, Jobs that fail, are preempted, queued or deleted, and users who change their minds.
 
-Whatever happens: one Job for each attempt, no two at work at once, an end that stays, and once the faults stop the run gets where it should.
+Whatever happens: one Job for each attempt, no two at work at once, an end that stays, and once the faults stop the run gets where it
+should.
 (One that a user deletes before the status tells of it never was, for all that anybody can know, and may be made again.)
 """
 

@@ -1,4 +1,4 @@
-"""A controller on a fake cluster, its parts in a test's hands: caches that are told by hand what the watches say, a store in memory, a clock."""
+"""A controller on a fake cluster, its parts in a test's hands: caches told by hand what the watches say, a store in memory, a clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ GIVES = {"ingest": "manifest", "embed": "cache", "train": "checkpoint", "evaluat
 def stage_settings(**defaults: object) -> StageSettings:
     """Settings of the stages."""
     return StageSettings(
-        store="s3://runs/team", store_secret="store", endpoint="http://minio:9000", region="", ingest_image="ingest:1", stage_image="stage:1",
+        store="s3://runs/team", store_secret="store", endpoint="http://minio:9000", region="",
+        ingest_image="ingest:1", stage_image="stage:1",
         defaults=PodDefaults(**defaults),  # type: ignore[arg-type]
     )  # fmt: skip
 

@@ -119,3 +119,15 @@ def test_inspect_imports_no_torch() -> None:
     script = "import sys, kubetuner.ingest.core.inspect; sys.exit(not {'torch', 'transformers', 'cv2'}.isdisjoint(sys.modules))"
     services = Path(__file__).parents[3] / "services"
     assert subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(services)}, check=False).returncode == 0
+
+
+def test_pictures_in_a_store_are_inspected_and_nothing_is_written_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kubetuner.cli.main import main
+
+    builders.photographs(tmp_path / "store" / "datasets" / "dog")
+    before = sorted((tmp_path / "store").rglob("*"))
+    document = builders.run_document({"datasets[0].source.uri": "store:datasets/dog"})
+    (tmp_path / "run.yaml").write_text(json.dumps(document))
+    assert main(["inspect", str(tmp_path / "run.yaml"), "--store", str(tmp_path / "store"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["images"]) == 4
+    assert sorted((tmp_path / "store").rglob("*")) == before

@@ -11,6 +11,7 @@ from transformers import CLIPTokenizer
 
 from kubetuner.errors import DataError
 from kubetuner.ingest.core import tokens
+from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1.training_run_pb2 import Model
 
 _SIGNS = "abc dog cat the é Łß 12 !?'s  \n\t😀👍🏽日本 <|endoftext|> it's İ ﬁ e\u0301"
@@ -30,6 +31,17 @@ def test_counts_agree_with_transformers(tiny_sdxl: Path, tmp_path: Path, files: 
     counter = tokens.find(Model(path=str(tmp_path)), tmp_path)
     assert counter is not None
     assert counter.count(captions) == [len(ids) for ids in reference(captions).input_ids]
+
+
+def test_a_vocabulary_in_the_store_counts_the_same(tiny_sdxl: Path, tmp_path: Path) -> None:
+    store = MemoryStore()
+    for name in ("vocab.json", "merges.txt"):
+        store.put(f"models/tiny/tokenizer/{name}", tiny_sdxl / "tokenizer" / name)
+    here, there = tokens.find(Model(path=str(tiny_sdxl)), tmp_path), tokens.find(Model(path="store:models/tiny"), tmp_path, store)
+    assert here is not None
+    assert there is not None
+    assert here.count(["a photograph of a cat"]) == there.count(["a photograph of a cat"])
+    assert tokens.find(Model(path="store:models/none"), tmp_path, store) is None
 
 
 def test_vocabulary_that_is_not_here_counts_nothing(tmp_path: Path) -> None:

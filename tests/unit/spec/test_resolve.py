@@ -21,6 +21,12 @@ WITHOUT_DEFAULT = {
     "Model.path", "Model.config", "Model.variant", "Model.revision", "Dataset.maximum_image_size", "Dataset.target_downsample_size",
     "Dataset.minimum_aspect_ratio", "Dataset.maximum_aspect_ratio", "Dataset.max_upscale_threshold", "Train.max_steps", "Train.epochs",
     "Train.prediction_type",
+    # A cluster's: what is not given is as the chart says, or is not asked for. No result depends on them.
+    "TrainingRunSpec.suspend", "TrainingRunSpec.cancel", "TrainingRunSpec.managed_by", "TrainingRunSpec.queue", "Model.secret",
+    "Source.secret", "Compute.priority_class_name", "Compute.active_deadline_seconds", "Compute.ttl_seconds_after_finished",
+    "Compute.scheduler_name", "StageCompute.runtime_class_name", "StageCompute.shm_size", "Resources.cpu", "Resources.memory",
+    "Resources.gpus", "ResourceClaim.resource_claim_name", "ResourceClaim.resource_claim_template_name", "Toleration.key",
+    "Toleration.value", "Toleration.effect", "Toleration.toleration_seconds",
     # Depend on another field: resolve.py.
     "Dataset.resolution", "Lora.alpha", "Optimizer.learning_rate", "Evaluate.seed",
 }  # fmt: skip

@@ -56,7 +56,7 @@ def together(found: Sequence[Source], ctx: StageContext, make: Callable[[pa.Tabl
             waiting = left
     while (made := _made(ctx)) is None:
         ctx.check()
-        with claims.take(f"{_prefix(ctx)}shared") as mine:
+        with claims.take(_claim("shared", ctx)) as mine:
             if mine and (made := _made(ctx)) is None:
                 return _finish(make(_table(parts, ctx)), parts, ctx)
         time.sleep(_PAUSE_SECONDS)
@@ -84,7 +84,7 @@ def _see(part: Part, take: look.Take, claims: Claims, ctx: StageContext) -> bool
     ctx.check()
     key = _key(part, ctx)
     if ctx.store.head(key) is None:
-        with claims.take(f"{_prefix(ctx)}{part.name}") as mine:
+        with claims.take(_claim(part.name, ctx)) as mine:
             if not mine:
                 return False
             if ctx.store.head(key) is None:
@@ -127,6 +127,10 @@ def _read(store: ObjectStore, key: str) -> dict[str, object] | None:
 
 def _prefix(ctx: StageContext) -> str:
     return f"jobs/{ctx.share.name}/"
+
+
+def _claim(what: str, ctx: StageContext) -> str:
+    return f"parts/{ctx.share.name}/{what}"
 
 
 def _key(part: Part, ctx: StageContext) -> str:

@@ -46,7 +46,9 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     """Train to the last step, or find the finished training; an interruption saves the state first."""
     assert source is not None, "train takes a cache"
     device = choose_device(ctx.device)
-    setting = Setting(model=open_model(spec.model, base=ctx.base, store=ctx.store), device=device, dtype=choose_dtype(spec.train.mixed_precision, device))
+    setting = Setting(
+        model=open_model(spec.model, base=ctx.base, store=ctx.store), device=device, dtype=choose_dtype(spec.train.mixed_precision, device)
+    )
     index = objects.load(ctx.store, source)
     training = name(spec, source, setting)
     target = ArtifactRef(noun=checkpoint.NOUN, fingerprint=training)
