@@ -104,7 +104,6 @@ def test_without_the_service_nobody_is_asked_about_and_no_run_is_made() -> None:
         ("authentication.k8s.io", "tokenreviews", "create"),
         ("authorization.k8s.io", "subjectaccessreviews", "create"),
         ("kubetuner.dev", "trainingruns", "create"),
-        ("kubetuner.dev", "trainingruns", "get"),
         ("kubetuner.dev", "trainingruns", "patch"),
     }
 

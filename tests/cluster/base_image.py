@@ -28,7 +28,7 @@ def archive() -> Path:
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
         root = Path(folder) / "root"
-        command = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE, root, _mirror()]
+        command: list[str | Path] = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE, root, _mirror()]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for name in _UNUSED:
             shutil.rmtree(root / name, ignore_errors=True)

@@ -21,7 +21,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.machine import Machine
 from tests.cluster.node import Node
 from tests.cluster.object_store import ObjectStore
-from tests.cluster.processes import ClusterError, sweep
+from tests.cluster.processes import ClusterError, alone, sweep
 
 FOLDER: Final = Path(__file__).parents[2] / "build" / "cluster"
 _NUMBERS: Final = (1, 2)
@@ -76,6 +76,10 @@ class Cluster:
             raise ClusterError("this machine cannot run nodes; missing:\n  " + "\n  ".join(missing))
         if unbuilt := binaries.missing():
             raise ClusterError(f"not built: {', '.join(unbuilt)}; run `python -m tests.cluster build`")
+        with alone(self._lock):
+            self._up()
+
+    def _up(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         network.up(self.folder)
         self.plane.up()
@@ -89,6 +93,14 @@ class Cluster:
 
     def down(self) -> None:
         """End and remove everything but the images, whatever state it is in."""
+        with alone(self._lock):
+            self._down()
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder.with_suffix(".lock")
+
+    def _down(self) -> None:
         for node in self.nodes:
             node.down()
         self.store.down()

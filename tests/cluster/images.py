@@ -137,8 +137,8 @@ def _wrap(folder: Path, tag: str, program: Path, place: str) -> None:
 
 def _buildah(folder: Path, *arguments: str | Path, shown: bool = False) -> str:
     """What buildah prints; its words are shown where a build may fail for reasons of the Dockerfile's."""
-    store = ["--root", folder / "buildah", "--runroot", folder / "buildah-run", "--storage-driver=overlay"]
-    command = ["nice", "-n", "19", "buildah", *store, *arguments]
+    store: list[str | Path] = ["--root", folder / "buildah", "--runroot", folder / "buildah-run", "--storage-driver=overlay"]
+    command: list[str | Path] = ["nice", "-n", "19", "buildah", *store, *arguments]
     done = subprocess.run(
         command, stdout=sys.stderr if shown else subprocess.PIPE, stderr=None if shown else subprocess.PIPE, text=True, check=False
     )

@@ -64,8 +64,8 @@ class Node:
         until(self._is_ready, f"{self.name} Ready with its GPUs; see {self.folder}/*.log", _SECONDS_TO_BE_READY)
 
     def down(self) -> None:
-        """Switch it off."""
-        self.machine.shut_down()
+        """Switch it off, for good."""
+        self.machine.power_off()
 
     def remove_cgroups(self) -> None:
         """End what still runs in it, whoever started it, and remove what it made outside its folder."""

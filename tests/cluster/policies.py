@@ -33,7 +33,7 @@ _ON_THE_HOST: Final = (
 def up(folder: Path, plane: ControlPlane) -> None:
     """Start it where it does not run."""
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.cluster.policies", plane.kubeconfig]
+    command: list[str | Path] = [sys.executable, "-m", "tests.cluster.policies", plane.kubeconfig]
     Daemon(folder=folder, name="policies").start(command, {"PYTHONPATH": f"{root}:{root / 'services'}"})
 
 

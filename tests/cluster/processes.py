@@ -6,11 +6,12 @@ and carries the folder's address in its environment, by which `sweep` finds thos
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,6 +96,15 @@ class Daemon:
                 return False
             time.sleep(_POLL_SECONDS)
         return True
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """No other process is within `alone` of the same file meanwhile."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def sweep(folder: Path) -> int:

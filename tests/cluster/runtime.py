@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.cluster import binaries, network
 from tests.cluster.machine import Machine
+from tests.cluster.processes import alone
 
 PAUSE: Final = "localhost/pause:1"
 SOCKET: Final = "/run/containerd/containerd.sock"
@@ -100,13 +99,9 @@ class Runtime:
         return self.machine.run(binaries.path("ctr"), "--address", SOCKET, "--namespace", "k8s.io", *arguments)
 
 
-@contextmanager
-def images_held(folder: Path) -> Iterator[None]:
+def images_held(folder: Path) -> AbstractContextManager[None]:
     """Nobody else changes the images that are kept in this folder, or copies them, meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return alone(folder / "lock")
 
 
 def copy_images(source: Path, target: Path) -> None:

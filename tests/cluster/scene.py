@@ -74,7 +74,17 @@ class Scene:
         out = self.folder / f"out-{name}"
         file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(_document(name, **parts)))
-        command = [sys.executable, "-m", "kubetuner.cli.main", "run", file, "--store", self.folder / "store", "--out", out]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "kubetuner.cli.main",
+            "run",
+            file,
+            "--store",
+            self.folder / "store",
+            "--out",
+            out,
+        ]
         settings = {**os.environ, "PYTHONPATH": str(_ROOT / "services"), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=self.folder, env=settings, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-4000:]

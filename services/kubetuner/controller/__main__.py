@@ -25,7 +25,11 @@ def main() -> int:
         log.get(__name__).error("settings are wrong", error=str(error))
         return 2
     log.configure(settings.log_level)
-    return asyncio.run(_run(Program(settings, os.environ)))
+    try:
+        return asyncio.run(_run(Program(settings, os.environ)))
+    except InputError as error:
+        log.get(__name__).error("settings are wrong", error=str(error))
+        return 2
 
 
 async def _run(program: Program) -> int:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from kubetuner.controller.jobs import job_name
-from kubetuner.controller.observe import UNREACHABLE, Job, Outcome, time_of
+from kubetuner.controller.observe import UNREACHABLE, Job, Outcome, time_of, together
 from kubetuner.controller.standing import follow, words
 from kubetuner.controller.status import READY, duration, stamp
 from kubetuner.controller.turn import Create, Find, LookUp, ReadJob, Turn, camel, count_gpus, delete, store_away, store_back, title
@@ -154,8 +154,8 @@ def _without_job(turn: Turn, stage: Stage, source: tuple[str, str] | None, lates
 
 
 def _succeed(turn: Turn, stage: Stage, source: tuple[str, str] | None, job: Job) -> bool:
-    outcome = next((pod.outcome for pod in job.pods if pod.outcome and pod.outcome.fingerprint), None)
-    outcome = outcome or turn.seen.outcomes.get((stage.name, job.attempt))
+    outcome = together(pod.outcome for pod in job.pods if pod.outcome and pod.outcome.state == "SUCCEEDED")
+    outcome = outcome if outcome and outcome.fingerprint else turn.seen.outcomes.get((stage.name, job.attempt))
     if outcome is None or outcome.state == UNREACHABLE:
         turn.first.append(ReadJob(stage=stage.name, attempt=job.attempt))
         if outcome is not None:

@@ -7,8 +7,8 @@ Observation. Nothing here decides anything, and nothing here asks anybody.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -191,6 +191,16 @@ def outcome_of(text: str) -> Outcome | None:
         message=_words(error),
         retryable=bool(error.get("retryable", False)) if error else True,
     )
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome | None:
+    """What the pods of one Job told, as one: the last of several parts has the result, the first has the model."""
+    found = list(outcomes)
+    if not found:
+        return None
+    main = next((one for one in found if one.fingerprint), found[0])
+    model = next((one.model for one in found if one.model), "")
+    return replace(main, model=model, images=sum(one.images for one in found))
 
 
 def _words(error: Json) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from kubetuner import log
@@ -58,6 +59,7 @@ class Program:
             await cluster.close()
 
     async def _run(self, cluster: KubernetesCluster, stop: asyncio.Event) -> int:
+        gc.set_threshold(*_GARBAGE)
         settings = self._settings
         runs, jobs, pods = Cache(), Cache(trim_job), Cache(trim_pod)
         reflectors = [
@@ -114,7 +116,6 @@ class Program:
         self._metrics.leads(True)
         gc.collect()
         gc.freeze()  # what is there now stays: it need not be looked through again and again
-        gc.set_threshold(*_GARBAGE)
         loop.listen()
         for run in caches[0].all():
             loop.queue.add(f"{run['metadata']['namespace']}/{run['metadata']['name']}")
@@ -144,8 +145,9 @@ class Program:
         """Take nothing new, finish what is under way, then let another lead."""
         for task in self._tasks:
             task.cancel()
-        async with asyncio.timeout(_GRACE):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await asyncio.gather(*self._tasks, return_exceptions=True)
         loop.feed.close()
         self._metrics.leads(False)
         await election.release()

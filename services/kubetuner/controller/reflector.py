@@ -96,7 +96,7 @@ class Cache:
         held = self._objects.get(key)
         if held is not None and version <= _version(held):
             return False
-        self._put(key, held, found)
+        self._put(key, held, self.trimmed(found))
         return True
 
     def expect(self, scopes: Iterable[str]) -> None:
@@ -104,13 +104,15 @@ class Cache:
         self._waiting = set(scopes)
 
     def replace(self, scope: str, found: list[Json], version: str) -> None:
-        """The whole list of a namespace (all with an empty one): what is not in it is gone."""
+        """The whole list of a namespace (all with an empty one), trimmed already: what is not in it is gone."""
         there = {_key(one) for one in found}
         for key in [key for key in self._objects if (not scope or key[0] == scope) and key not in there]:
             if _version(self._objects[key]) <= _number(version):
                 self.remove(self._objects[key])
         for one in found:
-            self.learn(one, scope=scope)
+            held = self._objects.get(_key(one))
+            if held is None or _version(one) > _version(held):
+                self._put(_key(one), held, one)
         self.reach(scope, version)
         self._waiting.discard(scope)
         self.synced = self.synced or not self._waiting
@@ -136,11 +138,10 @@ class Cache:
             if held["metadata"]["uid"] != found["metadata"]["uid"]:
                 for heard in self._heard:
                     heard(held, True)
-        trimmed = self.trimmed(found)
-        self._objects[key] = trimmed
-        self._index(key, trimmed, add=True)
+        self._objects[key] = found
+        self._index(key, found, add=True)
         for heard in self._heard:
-            heard(trimmed, False)
+            heard(found, False)
 
     def _index(self, key: tuple[str, str], found: Json, *, add: bool) -> None:
         uid = owner(found)

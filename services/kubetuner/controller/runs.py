@@ -27,7 +27,7 @@ from kubetuner.controller.api import ACCESS_REVIEW, GROUP, RUN, TOKEN_REVIEW, Ap
 from kubetuner.controller.reflector import Cache
 
 _KEPT: Final = 64
-_KEPT_RUNS: Final = 500
+_KEPT_RUNS: Final = 200
 FINISHED: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 

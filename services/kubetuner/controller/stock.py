@@ -18,7 +18,7 @@ from kubetuner import flow
 from kubetuner.artifacts import objects, outputs
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.controller.api import Json
-from kubetuner.controller.observe import UNREACHABLE, Look, Outcome, outcome_of
+from kubetuner.controller.observe import UNREACHABLE, Look, Outcome, outcome_of, together
 from kubetuner.errors import InputError, KubeTunerError
 from kubetuner.spec.load import parse_run
 from kubetuner.spec.resolve import resolve
@@ -152,7 +152,12 @@ def _look(store: ObjectStore, question: Question) -> Look:
 
 
 def _read_job(store: ObjectStore, name: str) -> Outcome:
-    key = f"jobs/{name}/job.json"
-    if store.head(key) is None:
-        return Outcome(state="")
-    return outcome_of(store.get(key).decode("utf-8", "replace")) or Outcome(state="")
+    first = _read(store, f"jobs/{name}/job.json")
+    if first is None or first.fingerprint or first.state != "SUCCEEDED":
+        return first or Outcome(state="")
+    keys = [found.key for found in store.list(f"jobs/{name}-") if found.key.endswith("/job.json")]  # the other parts
+    return together([first, *(found for key in keys if (found := _read(store, key)))]) or first
+
+
+def _read(store: ObjectStore, key: str) -> Outcome | None:
+    return None if store.head(key) is None else outcome_of(store.get(key).decode("utf-8", "replace"))

@@ -419,6 +419,29 @@ def test_several_nodes_get_a_headless_service_and_torchruns_environment() -> Non
     play(scene)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_parts_of_a_stage_tell_one_result_together(kept: bool) -> None:
+    async def scene(world: World) -> None:
+        await world.submit(compute={"ingest": {"shards": 2}})
+        await world.turn()
+        whole = told("ingest")
+        first = {key: value for key, value in whole.items() if key != "result"}
+        last = {key: value for key, value in whole.items() if key != "model"}
+        uid = world.cluster.must(RUN, "team", "dog")["metadata"]["uid"]
+        for index, message in enumerate((first, last)):
+            pod = world.cluster.start_pod(world.job("ingest"), index=index)
+            world.cluster.end_pod(pod, 0, None if kept else message)
+            if kept:
+                name = f"{uid}-ingest-1" + (f"-{index}" if index else "")
+                world.store.put(f"jobs/{name}/job.json", json.dumps(message).encode())
+        world.cluster.end_job(world.job("ingest"), "Complete")
+        await world.turn()
+        assert world.status["artifacts"] == {noun: FINGERPRINTS[noun] for noun in ("manifest", "model")}
+        assert world.status["images"] == 40
+
+    play(scene)
+
+
 def test_gpu_seconds_are_counted_once() -> None:
     async def scene(world: World) -> None:
         remember(world, "embed", "manifest")

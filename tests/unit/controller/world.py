@@ -86,7 +86,7 @@ class World:
     def list(self) -> None:
         """What a relist does."""
         for kind, cache in ((RUN, self.runs), (JOB, self.jobs), (POD, self.pods)):
-            cache.replace("", [copy.deepcopy(one) for one in self.cluster.of(kind)], str(self.cluster.version))
+            cache.replace("", [cache.trimmed(copy.deepcopy(one)) for one in self.cluster.of(kind)], str(self.cluster.version))
 
     def wait(self, seconds: float) -> None:
         """Time passes."""

@@ -2,7 +2,7 @@
 {{- define "kubetuner.runRules" -}}
 - apiGroups: [kubetuner.dev]
   resources: [trainingruns]
-  verbs: [list, watch, delete{{ if .Values.runService.enabled }}, get, create, patch{{ end }}]
+  verbs: [get, list, watch, delete{{ if .Values.runService.enabled }}, create, patch{{ end }}]
 - apiGroups: [kubetuner.dev]
   resources: [trainingruns/status]
   verbs: [patch]
