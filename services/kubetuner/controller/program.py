@@ -35,7 +35,7 @@ from kubetuner.storage import open_store
 _LOG: Final = log.get(__name__)
 _OURS: Final = f"{MANAGED_LABEL}=kubetuner"
 _GRACE: Final = 5.0
-_GARBAGE: Final = (10_000, 20, 50)
+_GARBAGE: Final = (3_000, 10, 20)
 
 
 class Program:
