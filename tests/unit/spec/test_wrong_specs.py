@@ -48,7 +48,7 @@ def faults(*overrides: str) -> dict[str, str]:
         ("datasets[0].id=12", "spec.datasets[0].id", ["12 is a whole number", "write it in quotes: '12'"]),
         ("datasets[0].id=a b", "spec.datasets[0].id", ['"a b" given', "letters, digits"]),
         ("datasets[0].id=", "spec.datasets[0].id", ["empty or not given"]),
-        ("datasets[0].source=./x", "spec.datasets[0].source", ['"./x" is text', "a group of fields is expected (uri)"]),
+        ("datasets[0].source=./x", "spec.datasets[0].source", ['"./x" is text', "a group of fields is expected (uri, secret)"]),
         ("datasets[0].source=", "spec.datasets[0].source", ["missing; it must be given (it holds uri"]),
         ("datasets[0].cropAspect=Closest", "spec.datasets[0].cropAspect", ['"Closest" given', "did you mean closest?"]),
         ("datasets={}", "spec.datasets", ["a group of fields", "a list is expected"]),
