@@ -21,7 +21,16 @@ def two_threads() -> object:
 
 def test_a_thread_beside_computes_on_one_core_and_others_as_before() -> None:
     seen: dict[str, int] = {}
-    start_beside(lambda: seen.update(beside=torch.get_num_threads()), "beside").join()
+    started = threading.Event()
+
+    def note() -> None:
+        started.wait()  # all that the start does is done
+        torch.zeros(1_000_000).add(1)
+        seen["beside"] = torch.get_num_threads()
+
+    beside = start_beside(note, "beside")
+    started.set()
+    beside.join()
     later = threading.Thread(target=lambda: seen.update(later=torch.get_num_threads()))
     later.start()
     later.join()

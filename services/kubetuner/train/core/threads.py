@@ -19,6 +19,7 @@ def start_beside(work: Callable[[], None], name: str, *, yielding: bool = False)
     ready = threading.Event()
 
     def run() -> None:
+        torch.get_num_threads()  # a thread takes over the process's number when it is first asked for; not later, over ours
         torch.set_num_threads(1)
         ready.set()
         if yielding:
