@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures, page
-from benchmarks.material import Bench, full_model
+from benchmarks.material import Bench, full_model, true_text_encoders
 from benchmarks.rows import ROWS
 from kubetuner.cli import malloc
 
@@ -67,8 +67,10 @@ def bench_of(options: argparse.Namespace) -> Bench:
     full = options.model == "full"
     folder = Path("build/bench").absolute()
     model = (options.material / "tiny-sdxl").absolute()
+    used = full_model(folder / "full-sdxl", model) if full else model
     return Bench(
-        model=full_model(folder / "full-sdxl", model) if full else model,
+        model=used,
+        text_model=used if full else true_text_encoders(folder / "true-text-encoders", model),
         photographs=(options.material / "photographs").absolute(),
         folder=folder,
         side=1024 if full else 384,

@@ -20,13 +20,13 @@ def measure(bench: Bench) -> list[Figure]:
     """Captions a second of both, models loaded before."""
     captions = [f"a photograph number {number} of a tabby cat on a red sofa beside {number % 17} cups" for number in range(bench.captions)]
     dataset = {**bench.dataset(), "captionStrategy": "instanceprompt", "instancePrompts": captions}
-    spec = bench.spec(datasets=[dataset])
+    spec = bench.spec(datasets=[dataset], model={"family": "sdxl", "path": str(bench.text_model)})
     device = choose_device(bench.device)
     dtype = choose_dtype("auto", device)
     with bench.store() as seen:
         manifest = manifests.read(seen, ingest(spec, None, bench.context(seen)))
     encoder = TextEncoder(open_model(spec.model, base=bench.folder), dtype=dtype, device=device)
-    encoders = bare.Encoders(bench.model, device, dtype)
+    encoders = bare.Encoders(bench.text_model, device, dtype)
     all_captions = sorted({"", *captions})
 
     def ours() -> float:

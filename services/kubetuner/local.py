@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kubetuner.artifacts import model as models
 from kubetuner.artifacts import outputs
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.context import StageContext
 from kubetuner.diffusion import layout
 from kubetuner.errors import InputError
 from kubetuner.flow import STAGES, Run, Stage
-from kubetuner.ingest.core.model import brought
 from kubetuner.v1alpha1.training_run_pb2 import Model, TrainingRun, TrainingRunSpec
 
 
@@ -74,23 +74,38 @@ def _check_out(out: Path) -> None:
 def _make(run: TrainingRun, ctx: StageContext) -> _Made:
     spec = TrainingRunSpec()
     spec.CopyFrom(run.spec)
-    spec.model.CopyFrom(brought(run.spec.model, ctx))
+    _bring(spec.model, ctx)
     layout.check_model(spec.model, ctx.base, ctx.store)  # before hours of work that it would end
     made = _Made(model=spec.model)
     source: ArtifactRef | None = None
     for stage in STAGES:
         ctx.check()
-        started = time.perf_counter()
+        started, before = time.perf_counter(), ctx.work.total()
         source = _function(stage)(spec, source, ctx)
         made.artifacts[stage.gives] = source
         made.seconds[stage.name] = round(time.perf_counter() - started, 3)
-        _free_memory()
+        if ctx.work.total() > before:
+            _free_memory()
     return made
+
+
+def _bring(model: Model, ctx: StageContext) -> None:
+    """Make the model of a run one that stages can read, where it lies neither on this machine nor on the Hub."""
+    if any(map(models.lies_elsewhere, (model.path, model.vae.path, model.config))):
+        from kubetuner.ingest.core.model import bring, point  # brings urllib3 along, which few runs on one machine need
+
+        point(model, bring(model, ctx))
 
 
 def _function(stage: Stage) -> Run:
     """A stage's own function; imported only now, so that a stage that finds its artifact pays for no other's imports."""
-    function: Run = importlib.import_module(f"kubetuner.{stage.name}.core.run").run
+    # Modules make hundreds of thousands of objects that stay for ever: they are not searched for garbage while they are made, nor later.
+    gc.disable()
+    try:
+        function: Run = importlib.import_module(f"kubetuner.{stage.name}.core.run").run
+    finally:
+        gc.enable()
+        gc.freeze()
     return function
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from kubetuner.artifacts import objects
 from kubetuner.artifacts.files import File
 from kubetuner.artifacts.objects import ArtifactRef, Json, fingerprint
-from kubetuner.storage import ObjectStore
+from kubetuner.storage import ObjectStore, places
 
 NOUN: Final = "model"
 FORMAT: Final = 1
@@ -40,6 +40,11 @@ def reference(files: Iterable[File]) -> ArtifactRef:
 def address(ref: ArtifactRef) -> str:
     """What `spec.model.path` says to mean this model."""
     return f"store:{ref.noun}/{ref.fingerprint}"
+
+
+def lies_elsewhere(address: str) -> bool:
+    """Whether an address lies neither on this machine nor on the Hub, so that it must be brought before it can be read."""
+    return address.startswith((places.STORE, places.S3)) and named_by(address) is None
 
 
 def named_by(path: str) -> ArtifactRef | None:

@@ -27,5 +27,6 @@ def encode(encoders: TextEncoders, captions: Sequence[str]) -> tuple[torch.Tenso
 
 
 def _tokens(tokenizer: Any, captions: Sequence[str]) -> torch.Tensor:
-    tokens = tokenizer(list(captions), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
-    return tokens.input_ids
+    # Made a tensor here: the package asks of each number whether it is one already, which takes as long as all else.
+    tokens = tokenizer(list(captions), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_attention_mask=False)
+    return torch.tensor(tokens["input_ids"])

@@ -16,6 +16,7 @@ def bench(tiny_sdxl: Path, tmp_path: Path) -> Bench:
     photographs(tmp_path / "photographs", [(64, 64)] * 4)
     return Bench(
         model=tiny_sdxl,
+        text_model=tiny_sdxl,
         photographs=tmp_path / "photographs",
         folder=tmp_path / "bench",
         side=64,

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 from kubetuner.artifacts.pool import Item, Pool
+from kubetuner.diffusion.threads import give_way
 
 
 class Writing:
@@ -14,7 +15,7 @@ class Writing:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shard")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shard", initializer=give_way)
         self._last: Future[None] | None = None
 
     def __enter__(self) -> Self:

@@ -26,7 +26,7 @@ from kubetuner.context import StageContext
 from kubetuner.diffusion import fetch, layout
 from kubetuner.diffusion.flavours import HUB_IDS
 from kubetuner.errors import DataError
-from kubetuner.ingest.core import model_plan, origins
+from kubetuner.ingest.core import model_plan
 from kubetuner.ingest.core.carrying import Carrier, Measured
 from kubetuner.ingest.core.hub import HubAway
 from kubetuner.ingest.core.model_plan import Plan
@@ -62,15 +62,6 @@ def bring(model: Model, ctx: StageContext) -> ArtifactRef:
         _make_whole(plan, files, ref, carrier, ctx)
     _remember(model, ref, ctx)
     return ref
-
-
-def brought(model: Model, ctx: StageContext) -> Model:
-    """A copy of a run's model that later stages can read: brought where it lies neither on this machine nor on the Hub."""
-    copy = Model()
-    copy.CopyFrom(model)
-    if any(map(origins.remote, (model.path, model.vae.path, model.config))):
-        point(copy, bring(model, ctx))
-    return copy
 
 
 def point(model: Model, ref: ArtifactRef) -> None:

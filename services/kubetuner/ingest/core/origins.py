@@ -97,17 +97,12 @@ class HubOrigin:
         return None
 
 
-def remote(address: str) -> bool:
-    """Whether an address lies neither on this machine nor on the Hub, so that it must be brought before it can be read."""
-    return address.startswith((places.STORE, places.S3)) and models.named_by(address) is None
-
-
 def locate(field: str, address: str, model: Model, ctx: StageContext, *, revision: str = "") -> tuple[Origin, str]:
     """The place of an address, and the name of the single file there that is meant; empty where it is the whole place.
 
     Raises SpecError (at `field`) where there is none.
     """
-    if not remote(address):
+    if not models.lies_elsewhere(address):
         local = layout.locate(field, address, ctx.base)
         if local is None:
             hub = Hub.of(path=field)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from kubetuner.diffusion import latents
+from kubetuner.diffusion.threads import start_beside
 from kubetuner.train.core.order import Order, Sample
 from kubetuner.train.core.samples import Samples
-from kubetuner.train.core.threads import start_beside
 
 _AHEAD: Final = 4
 

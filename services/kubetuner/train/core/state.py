@@ -13,10 +13,10 @@ from safetensors.torch import load, save
 from kubetuner.artifacts import checkpoint, objects
 from kubetuner.artifacts.checkpoint import Rotation, Saved
 from kubetuner.artifacts.objects import Json
+from kubetuner.diffusion.threads import start_beside
 from kubetuner.storage import ObjectStore
 from kubetuner.train.core.average import Average
 from kubetuner.train.core.compute import Compute
-from kubetuner.train.core.threads import start_beside
 from kubetuner.train.core.trainable import Trainable
 
 Row = dict[str, Any]

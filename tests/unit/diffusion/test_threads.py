@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from kubetuner.train.core.threads import start_beside
+from kubetuner.diffusion.threads import start_beside
 
 
 @pytest.fixture(autouse=True)
