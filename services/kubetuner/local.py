@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
@@ -106,6 +107,7 @@ def _function(stage: Stage) -> Run:
     finally:
         gc.enable()
         gc.freeze()
+        atexit.register(gc.unfreeze)  # some check at the end that what they made was let go of
     return function
 
 

@@ -21,16 +21,14 @@ def give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
-def start_beside(work: Callable[[], None], name: str, *, yielding: bool = False) -> threading.Thread:
-    """Start `work` in a thread whose tensors are computed on one core; a `yielding` one gives way to all others."""
+def start_beside(work: Callable[[], None], name: str) -> threading.Thread:
+    """Start `work` in a thread whose tensors are computed on one core."""
     ready = threading.Event()
 
     def run() -> None:
         torch.get_num_threads()  # a thread takes over the process's number when it is first asked for; not later, over ours
         torch.set_num_threads(1)
         ready.set()
-        if yielding:
-            give_way()
         work()
 
     ambient = torch.get_num_threads()

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from kubetuner.diffusion.threads import start_beside
+from kubetuner.diffusion.threads import give_way, start_beside
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,14 @@ def test_a_thread_beside_computes_on_one_core_and_others_as_before() -> None:
     assert (seen["beside"], seen["later"], torch.get_num_threads()) == (1, 2, 2)
 
 
-def test_a_yielding_thread_lets_others_go_first() -> None:
+def test_a_thread_that_gives_way_lets_others_go_first() -> None:
     seen: list[int] = []
 
     def note() -> None:
         seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        give_way()
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
     start_beside(note, "beside").join()
-    start_beside(note, "yielding", yielding=True).join()
     assert seen[1] > seen[0]
     assert os.getpriority(os.PRIO_PROCESS, 0) == seen[0]

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -24,9 +24,8 @@ from kubetuner.artifacts import facts
 from kubetuner.artifacts.facts import Fact, Facts
 from kubetuner.context import StageContext
 from kubetuner.diffusion import pixels
-from kubetuner.ingest.core import captions, decoding, faces, sources
+from kubetuner.ingest.core import captions, faces, sources
 from kubetuner.ingest.core.captions import Captions, Filter
-from kubetuner.ingest.core.decoding import Decoders
 from kubetuner.ingest.core.sources import Source
 
 SCHEMA: Final = pa.schema(
@@ -46,8 +45,8 @@ SCHEMA: Final = pa.schema(
     ]
 )
 _CHUNK: Final = 512
-_TASK: Final = 8
-_TASKS_AHEAD: Final = 64
+_TASK: Final = 4
+_TASKS_AHEAD: Final = 128
 _SECONDS_AT_RISK: Final = 10.0
 
 
@@ -79,15 +78,12 @@ def looking(found: Sequence[Source], ctx: StageContext) -> Iterator[Take]:
     for source in found:
         if source.dataset.crop_style == "face":
             faces.require(f"{source.path}.cropStyle")
-    total = sum(len(source.paths) for source in found)
-    ctx.progress.start("ingest", "images", total)
+    ctx.progress.start("ingest", "images", sum(len(source.paths) for source in found))
     fresh = _Fresh(ctx)
-    cores = _cores()
-    # Twice as many threads: one of each two reads while the other waits for a decoder.
-    with decoding.choose(total, cores) as decoders, ThreadPoolExecutor(2 * cores, thread_name_prefix="ingest") as pool:
+    with ThreadPoolExecutor(_threads(), thread_name_prefix="ingest") as pool:
 
         def take(number: int, source: Source) -> Iterator[pa.RecordBatch]:
-            pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], decoders, ctx), source))
+            pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], ctx), source))
             for start in range(0, len(source.paths), _CHUNK):
                 yield _batch(number, source.paths.slice(start, _CHUNK), list(islice(pictures, _CHUNK)))
                 ctx.check()
@@ -98,12 +94,12 @@ def looking(found: Sequence[Source], ctx: StageContext) -> Iterator[Take]:
             fresh.flush()
 
 
-def _in_order(pool: Executor, look_at: Callable[[list[str]], list[_Picture]], source: Source) -> Iterator[_Picture]:
+def _in_order(pool: Executor, look_at: Callable[[str], _Picture], source: Source) -> Iterator[_Picture]:
     """The pictures of a source in the order of their keys; the pool is always some tasks ahead. A task is several small files' worth."""
     ahead: deque[Future[list[_Picture]]] = deque()
     try:
         for keys in source.batches(_TASK):
-            ahead.append(pool.submit(look_at, keys))
+            ahead.append(pool.submit(lambda keys: [look_at(key) for key in keys], keys))
             if len(ahead) > _TASKS_AHEAD:
                 yield from ahead.popleft().result()
         while ahead:
@@ -136,33 +132,42 @@ class _Fresh:
         self._since = time.monotonic()
 
 
-def _look_at(
-    source: Source, known: Facts, filters: Sequence[Filter], decoders: Decoders, ctx: StageContext, keys: Sequence[str]
-) -> list[_Picture]:
-    """The pictures of some keys, in their order."""
+def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: StageContext, key: str) -> _Picture:
     ctx.check()
-    seek_face = source.dataset.crop_style == "face"
-    seen = [_read(source, known, filters, key, seek_face) for key in keys]
-    told = iter(decoders.decode([content for _, content in seen if content is not None], seek_face=seek_face))
-    return [picture if content is None else replace(picture, fact=Fact(**next(told)), fresh=True) for picture, content in seen]
-
-
-def _read(source: Source, known: Facts, filters: Sequence[Filter], key: str, seek_face: bool) -> tuple[_Picture, bytes | None]:
-    """A picture, and its content where that is to be decoded."""
     if (size := source.oversized.get(key)) is not None:
-        return _unread(size, pixels.too_many_bytes(size)), None
+        return _unread(size, pixels.too_many_bytes(size))
     content = sources.read(source, key)
     if isinstance(content, str):
-        return _unread(0, pixels.PictureError("unreadable", f"the file cannot be read ({content})")), None
+        return _unread(0, pixels.PictureError("unreadable", f"the file cannot be read ({content})"))
     sha256 = hashlib.sha256(content).digest()
+    seek_face = source.dataset.crop_style == "face"
     fact = known.get(sha256, face=seek_face)
-    picture = _Picture(size=len(content), sha256=sha256, fact=fact or Fact(), fresh=False, captions=captions.find(source, key, filters))
-    return picture, content if fact is None else None
+    return _Picture(
+        size=len(content),
+        sha256=sha256,
+        fact=_decode(content, seek_face) if fact is None else fact,
+        fresh=fact is None,
+        captions=captions.find(source, key, filters),
+    )
 
 
 def _unread(size: int, error: pixels.PictureError) -> _Picture:
     fact = Fact(reason=error.reason, detail=error.detail)
     return _Picture(size=size, sha256=b"", fact=fact, fresh=False, captions=Captions())
+
+
+def _decode(content: bytes, seek_face: bool) -> Fact:
+    try:
+        image = pixels.decode(content)
+    except pixels.PictureError as error:
+        return Fact(reason=error.reason, detail=error.detail, face_sought=seek_face)
+    return Fact(
+        pixels=pixels.digest(image),
+        width=image.width,
+        height=image.height,
+        face_sought=seek_face,
+        face=faces.find(image) if seek_face else None,
+    )
 
 
 def _batch(source: int, paths: pa.ChunkedArray, pictures: Sequence[_Picture]) -> pa.RecordBatch:
@@ -184,6 +189,6 @@ def _batch(source: int, paths: pa.ChunkedArray, pictures: Sequence[_Picture]) ->
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
-def _cores() -> int:
-    """How many this process may use."""
+def _threads() -> int:
+    """As many as this process has cores; Pillow and hashlib compute outside Python's lock."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -64,7 +64,7 @@ class Writer:
         """Take the state now and write it in the background."""
         self.wait()
         index, files, history = state.take()
-        self._thread = start_beside(partial(self._run, step, index, files, history), "checkpoint", yielding=True)
+        self._thread = start_beside(partial(self._run, step, index, files, history), "checkpoint")
 
     def wait(self) -> None:
         """Until the last state is whole in the store."""
