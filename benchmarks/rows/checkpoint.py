@@ -16,7 +16,8 @@ from kubetuner.train.core.loop import Loop
 from kubetuner.train.core.run import run as train
 from kubetuner.train.core.state import Writer
 
-_EVERY = 6
+_EVERY = 20
+"""Steps from one checkpoint to the next: often, and yet no oftener than one can be written beside them."""
 
 
 class Uplink(DirectoryStore):
@@ -52,7 +53,7 @@ def _steps(bench: Bench, kind: str, store: ObjectStore) -> tuple[list[float], li
     """Seconds of the steps at whose time a checkpoint was written, and of the others; copying the state counts to the step after it."""
     checkpoints = {"everySteps": _EVERY, "keep": 1}
     ctx: StageContext = bench.context(store)
-    steps = (bench.steps // _EVERY + 1) * _EVERY * 2
+    steps = max(2, bench.steps // 5) * _EVERY
     training = {"type": kind, "maxSteps": steps, "checkpoint": checkpoints} | ({} if kind == "lora" else {"lora": None})
     spec = bench.spec(train=training)
     source = cached(spec, ctx)

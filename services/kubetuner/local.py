@@ -75,7 +75,7 @@ def _check_out(out: Path) -> None:
 def _make(run: TrainingRun, ctx: StageContext) -> _Made:
     spec = TrainingRunSpec()
     spec.CopyFrom(run.spec)
-    _bring(spec.model, ctx)
+    bring_near(spec.model, ctx)
     layout.check_model(spec.model, ctx.base, ctx.store)  # before hours of work that it would end
     made = _Made(model=spec.model)
     source: ArtifactRef | None = None
@@ -90,7 +90,7 @@ def _make(run: TrainingRun, ctx: StageContext) -> _Made:
     return made
 
 
-def _bring(model: Model, ctx: StageContext) -> None:
+def bring_near(model: Model, ctx: StageContext) -> None:
     """Make the model of a run one that stages can read, where it lies neither on this machine nor on the Hub."""
     if any(map(models.lies_elsewhere, (model.path, model.vae.path, model.config))):
         from kubetuner.ingest.core.model import bring, point  # brings urllib3 along, which few runs on one machine need

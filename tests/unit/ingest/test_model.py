@@ -17,7 +17,8 @@ from kubetuner.artifacts.files import File
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.context import StageContext
 from kubetuner.errors import DataError, Interrupted, KubeTunerError, SpecError
-from kubetuner.ingest.core.model import bring, brought
+from kubetuner.ingest.core.model import bring
+from kubetuner.local import bring_near
 from kubetuner.storage import ObjectStore
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1.training_run_pb2 import Model
@@ -240,10 +241,13 @@ def test_an_autoencoder_of_its_own_comes_with_the_model(folder: Path) -> None:
 
 def test_nothing_is_brought_that_a_laptop_can_read(folder: Path) -> None:
     ctx = context(folder)
-    assert brought(Model(path="tiny-sdxl"), ctx) == Model(path="tiny-sdxl")
+    near = Model(path="tiny-sdxl")
+    bring_near(near, ctx)
+    assert near == Model(path="tiny-sdxl")
     assert list(ctx.store.list()) == []
     put_below(ctx.store, "models/tiny-sdxl", folder)
-    found = brought(Model(path="store:models/tiny-sdxl", variant=""), ctx)
+    found = Model(path="store:models/tiny-sdxl", variant="")
+    bring_near(found, ctx)
     assert models.named_by(found.path) is not None
     assert models.name_of(ctx.store, found.path, "") == "tiny-sdxl"
 

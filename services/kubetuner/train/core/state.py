@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from kubetuner.artifacts import checkpoint, objects
 from kubetuner.artifacts.checkpoint import Rotation, Saved
 from kubetuner.artifacts.objects import Json
-from kubetuner.diffusion.threads import start_beside
+from kubetuner.diffusion.threads import give_way, start_beside
 from kubetuner.storage import ObjectStore
 from kubetuner.train.core.average import Average
 from kubetuner.train.core.compute import Compute
@@ -76,6 +76,7 @@ class Writer:
             raise error
 
     def _run(self, step: int, index: Json, files: Mapping[str, dict[str, torch.Tensor]], history: list[Row]) -> None:
+        give_way()  # the loop comes first; where it waits for us, we have the cores
         try:
             data = {f"{name}.safetensors": save(tensors) for name, tensors in files.items()}
             data["history.json"] = objects.canonical(history)
