@@ -17,7 +17,7 @@ pytestmark = pytest.mark.needs("helm")
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""
 CODE = Path(api.__file__).parent
-VERBS = {"get", "create", "patch", "delete"}
+VERBS = {"list", "get", "create", "patch", "delete"}
 FOLLOWED = ("list", "watch")
 # Functions that take a kind and call the API server for it.
 MAKERS = {"_make": ("create", "get")}

@@ -83,7 +83,7 @@ class Api:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", foreground: bool = False) -> None:
         self.runs.pop((namespace, name), None)
 
-    async def list(self, kind: Kind, namespace: str, *, labels: str = "", limit: int = 500, rest: str = "") -> Page:
+    async def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = 500, rest: str = "") -> Page:
         return Page(items=[copy.deepcopy(run) for run in self.runs.values()], version=str(next(self._versions)), rest="")
 
     async def watch(self, kind: Kind, namespace: str, *, labels: str = "", version: str, seconds: float) -> AsyncIterator[Change]:

@@ -18,7 +18,8 @@ from kubetuner.controller.reflector import Cache, owner
 from kubetuner.controller.settings import StageSettings
 from kubetuner.controller.status import difference
 from kubetuner.controller.stock import Question, Stock
-from kubetuner.controller.turn import Action, Create, Decision, Delete, DeleteRun, Find, LookUp, ReadJob
+from kubetuner.controller.trouble import Trouble
+from kubetuner.controller.turn import Action, Create, Decision, Delete, DeleteRun, Find, LookUp, ReadEvents, ReadJob
 
 _LOG: Final = log.get(__name__)
 _PAUSE: Final = (1.0, 60.0)
@@ -47,8 +48,12 @@ class Actor:
     stages: StageSettings
     leads: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.monotonic
+    trouble: Trouble = field(init=False)
     _gone: dict[str, set[str]] = field(default_factory=dict)
     _blocks: dict[str, dict[str, _Block]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.trouble = Trouble(cluster=self.cluster, clock=self.clock)
 
     def gone(self, uid: str) -> frozenset[str]:
         """Names of a run's Jobs that the API server says are not there."""
@@ -115,6 +120,8 @@ class Actor:
             return await self.stock.look(Question(run=run, stage=action.stage, source=action.source, model=action.model))
         elif isinstance(action, ReadJob):
             return await self.stock.read_job(uid, action.stage, action.attempt)
+        elif isinstance(action, ReadEvents):
+            await self.trouble.ask(run["metadata"]["namespace"], action.pod_uid)
         return 0.0
 
     async def _find(self, run: Json, name: str) -> None:

@@ -88,7 +88,7 @@ class Change:
 class Cluster(Protocol):
     """Verbs on objects. All raise ApiError."""
 
-    async def list(self, kind: Kind, namespace: str, *, labels: str = "", limit: int = 500, rest: str = "") -> Page:
+    async def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = 500, rest: str = "") -> Page:
         """A page of objects; an empty namespace is all of them."""
 
     def watch(self, kind: Kind, namespace: str, *, labels: str = "", version: str, seconds: float) -> AsyncIterator[Change]:

@@ -75,6 +75,7 @@ def _begin(turn: Turn, stage: Stage, source: tuple[str, str] | None) -> bool:
     draft.row(stage.name).update(startTime=now, completionTime=now)
     draft.status.setdefault("artifacts", {})[stage.gives] = look.fingerprint
     draft.status["phase"] = "Running"
+    draft.leave_progress(stage.name)
     draft.condition(READY[stage.name], "True", "InStore", f"{stage.gives} {look.fingerprint}")
     draft.tell(f"{title(stage)}Skipped", f"{stage.name}: its result is in the store already", stage=stage.name)
     return True
@@ -105,10 +106,12 @@ def _announce(turn: Turn, stage: Stage, attempt: int) -> None:
     """Put an attempt on record: that it will be made, or that it is there."""
     draft, name = turn.draft, job_name(turn.seen.name, stage.name, attempt)
     row = draft.row(stage.name)
+    word = "Started" if attempt == 1 else "Resumed" if row["phase"] == "Stopped" else "Retried"
     if int(row.get("attempt", 0)) < attempt:
-        word = "Started" if attempt == 1 else "Retried"
-        draft.tell(f"{title(stage)}{word}", f"{stage.name}: attempt {attempt}, Job {name}", stage=stage.name)
-    draft.set_row(stage.name, "Pending", "Created" if attempt == 1 else "Retried", "waits for its pod")
+        how = "goes on, " if word == "Resumed" else ""
+        draft.tell(f"{title(stage)}{word}", f"{stage.name}: {how}attempt {attempt}, Job {name}", stage=stage.name)
+    draft.set_row(stage.name, "Pending", "Created" if attempt == 1 else word, "waits for its pod")
+    draft.leave_progress(stage.name)
     row.update(attempt=attempt, job=name)
     row.pop("retryTime", None)
     row.setdefault("startTime", stamp(turn.now))

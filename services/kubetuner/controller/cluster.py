@@ -39,8 +39,8 @@ class KubernetesCluster:
         """End all connections."""
         await self._client.close()
 
-    async def list(self, kind: Kind, namespace: str, *, labels: str = "", limit: int = 500, rest: str = "") -> Page:
-        query = {"limit": str(limit), "labelSelector": labels, "continue": rest}
+    async def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = 500, rest: str = "") -> Page:
+        query = {"limit": str(limit), "labelSelector": labels, "fieldSelector": fields, "continue": rest}
         found = await self._call("list", kind, kind.path(namespace), query=query, timeout=_LIST)
         for one in found["items"]:
             one.setdefault("apiVersion", kind.group_version)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,10 @@ from kubetuner.v1alpha1.job_service_pb2_grpc import JobServiceStub
 
 _LOG: Final = log.get(__name__)
 _PAUSE: Final = (0.5, 30.0)
+_YOUNG: Final = (120.0, 2.0)
+"""For so long after it was first seen a pod is asked at least this often: it imports torch before it serves, and may be done soon after."""
+_TOLD: Final = 20
+"""Failures in a row after which one is logged; the first ones are usual."""
 _MOST: Final = 100
 _TURN: Final = 20.0
 _OPTIONS: Final = (
@@ -67,6 +72,7 @@ class Feed:
     tls: FeedTls | None = None
     port: int = 8080
     random: random.Random = field(default_factory=random.Random)
+    clock: Callable[[], float] = time.monotonic
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST))
     _tasks: dict[str, tuple[str, asyncio.Task[None]]] = field(default_factory=dict)
     _progress: dict[str, Json] = field(default_factory=dict)
@@ -102,6 +108,7 @@ class Feed:
 
     async def _run(self, job_uid: str, key: str, address: str, job: str) -> None:
         place, failures = _Place(job_uid=job_uid, key=key, job=job, target=self._target(address)), 0
+        begun = self.clock()
         while True:
             async with self._places, self._channel(place.target) as channel:
                 try:
@@ -115,10 +122,10 @@ class Feed:
                     failures = 0 if place.heard else failures + 1
                     if error.code() == grpc.StatusCode.OUT_OF_RANGE:
                         place.following = 1
-                    if failures in (1, 10):
+                    if failures == _TOLD:
                         _LOG.info("progress cannot be followed", pod=address, code=error.code().name)
             place.heard = False
-            await asyncio.sleep(min(_PAUSE[1], _PAUSE[0] * 2 ** min(failures, 20)) * self.random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause_after(failures, self.clock() - begun) * self.random.uniform(0.5, 1.0))
 
     async def _listen(self, stub: Any, place: _Place) -> bool:
         """Take in events; True where the job has ended."""
@@ -143,3 +150,9 @@ class Feed:
         authority, key, certificate = (file.read_bytes() for file in files)
         credentials = grpc.ssl_channel_credentials(root_certificates=authority, private_key=key, certificate_chain=certificate)
         return grpc.aio.secure_channel(target, credentials, options=(*_OPTIONS, ("grpc.ssl_target_name_override", self.tls.name)))
+
+
+def pause_after(failures: int, age: float) -> float:
+    """Seconds to wait after so many failures in a row, of a pod that is followed for so many seconds."""
+    longest = _PAUSE[1] if age > _YOUNG[0] else _YOUNG[1]
+    return min(longest, _PAUSE[0] * 2 ** min(failures, 20))

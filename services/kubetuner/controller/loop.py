@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -163,21 +163,13 @@ class Loop:
         uid, key = meta["uid"], _key(run)
         jobs = self.jobs.owned(uid)
         pods = [pod for job in jobs for pod in self.pods.owned(job["metadata"]["uid"])]
-        wait = self._told.get(key, 0.0) + self.progress_seconds > self.clock()
-        progress: dict[str, Json] = {}
-        for job in jobs:
-            found = self.feed.progress(job["metadata"]["uid"])
-            if found is not None and not (wait and _is_live(job)):
-                progress[job["metadata"]["uid"]] = found
-        if progress and not wait:
-            self._told[key] = self.clock()
         attempts = [(row["stage"], int(row.get("attempt", 0))) for row in (run.get("status") or {}).get("stages") or ()]
         attempts += [
             (job["metadata"]["labels"].get("kubetuner.dev/stage", ""), int(job["metadata"]["labels"].get("kubetuner.dev/attempt", 0)))
             for job in jobs
         ]
         stock = self.actor.stock
-        return observe(
+        seen = observe(
             run,
             jobs,
             pods,
@@ -186,9 +178,19 @@ class Loop:
             outcomes=stock.outcomes(uid, attempts),
             gone=self.actor.gone(uid),
             blocked=self.actor.blocked(uid),
-            progress=progress,
+            warnings=self.actor.trouble.known(pod["metadata"]["uid"] for pod in pods),
             retry_seconds=self.retry_seconds,
         )
+        return replace(seen, progress=self._progress(key, seen))
+
+    def _progress(self, key: str, seen: Observation) -> dict[str, Json]:
+        """What the pods told last; of Jobs at work nothing where a status with progress was written a moment ago."""
+        wait = self._told.get(key, 0.0) + self.progress_seconds > self.clock()
+        heard = {job.uid: self.feed.progress(job.uid) for job in seen.jobs if job.finished or not wait}
+        progress = {uid: found for uid, found in heard.items() if found is not None}
+        if progress and not wait:
+            self._told[key] = self.clock()
+        return progress
 
     def _problem(self, run: Json) -> str:
         status, generation = run.get("status") or {}, int(run["metadata"].get("generation", 1))
@@ -242,11 +244,6 @@ class Loop:
         meta = child["metadata"]
         if name := (meta.get("labels") or {}).get(RUN_LABEL):
             self.queue.add(f"{meta['namespace']}/{name}")
-
-
-def _is_live(job: Json) -> bool:
-    ended = ("Complete", "Failed")
-    return not any(one["type"] in ended and one["status"] == "True" for one in (job.get("status") or {}).get("conditions") or ())
 
 
 def _key(found: Json) -> str:

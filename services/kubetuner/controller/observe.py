@@ -17,6 +17,7 @@ from kubetuner.controller.api import Json
 RUN_LABEL: Final = "kubetuner.dev/run"
 STAGE_LABEL: Final = "kubetuner.dev/stage"
 ATTEMPT_LABEL: Final = "kubetuner.dev/attempt"
+INDEX_LABEL: Final = "batch.kubernetes.io/job-completion-index"
 MANAGED_LABEL: Final = "app.kubernetes.io/managed-by"
 QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 GPUS: Final = "kubetuner.dev/gpus"
@@ -56,6 +57,7 @@ class Pod:
     """A pod of a stage."""
 
     name: str
+    uid: str
     phase: str
     index: int
     address: str
@@ -64,11 +66,14 @@ class Pod:
     """Reason of DisruptionTarget, as PreemptionByScheduler; empty where it is none."""
     unschedulable: str
     """The scheduler's words; empty where the pod has a node."""
+    scheduled: datetime | None
+    """When it got its node."""
     waiting: tuple[str, str]
     """Reason and message of a container that cannot start."""
     exit_code: int | None
     exit_reason: str
     """As OOMKilled or Error."""
+    ended: datetime | None
     outcome: Outcome | None
 
 
@@ -83,6 +88,7 @@ class Job:
     suspended: bool
     deleting: bool
     complete: bool
+    """Whether its work is done: the Job controller says so, or its only pod told its result, which is known some seconds earlier."""
     failed: tuple[str, str] | None
     """Reason and message of the Failed condition."""
     started: datetime | None
@@ -120,6 +126,8 @@ class Observation:
     """Reason and message by the name of a Job that could not be made."""
     progress: Mapping[str, Json] = field(default_factory=dict)
     """Newest progress by the UID of the Job."""
+    warnings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Reason and words of what keeps a pod from starting, by its UID; empty texts where nothing is known of any."""
     retry_seconds: float = 10.0
 
 
@@ -145,32 +153,6 @@ def observe(run: Json, jobs: Sequence[Json], pods: Sequence[Json], **learned: An
 def time_of(text: str | None) -> datetime | None:
     """A Kubernetes timestamp."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
-
-
-def trim_job(job: Json) -> Json:
-    """A Job without its pod template, which holds the whole request."""
-    meta, spec = job["metadata"], job.get("spec") or {}
-    kept = {
-        key: meta[key]
-        for key in ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
-        if key in meta
-    }
-    if gpus := (meta.get("annotations") or {}).get(GPUS):
-        kept["annotations"] = {GPUS: gpus}
-    status = {key: value for key, value in (job.get("status") or {}).items() if key in ("conditions", "startTime", "completionTime")}
-    return {"metadata": kept, "spec": {"suspend": bool(spec.get("suspend"))}, "status": status}
-
-
-def trim_pod(pod: Json) -> Json:
-    """A pod without its spec."""
-    meta, status = pod["metadata"], pod.get("status") or {}
-    kept = {
-        key: meta[key]
-        for key in ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
-        if key in meta
-    }
-    fields = ("phase", "podIP", "conditions", "containerStatuses", "initContainerStatuses", "reason", "message")
-    return {"metadata": kept, "status": {key: status[key] for key in fields if key in status}}
 
 
 def outcome_of(text: str) -> Outcome | None:
@@ -229,7 +211,9 @@ def _job(job: Json, pods: Mapping[str, list[Pod]]) -> Job:
     meta, status = job["metadata"], job.get("status") or {}
     failed = _condition(job, "Failed")
     labels = meta.get("labels") or {}
-    ended = status.get("completionTime") or (failed or {}).get("lastTransitionTime")
+    found = tuple(sorted(pods.get(meta["uid"], ()), key=lambda pod: (pod.index, pod.name)))
+    only = next((pod for pod in found if _told_its_result(pod)), None) if (job.get("spec") or {}).get("completions") == 1 else None
+    ended = time_of(status.get("completionTime") or (failed or {}).get("lastTransitionTime"))
     return Job(
         name=meta["name"],
         uid=meta["uid"],
@@ -237,13 +221,17 @@ def _job(job: Json, pods: Mapping[str, list[Pod]]) -> Job:
         attempt=_whole(labels.get(ATTEMPT_LABEL, "0")),
         suspended=bool((job.get("spec") or {}).get("suspend")),
         deleting="deletionTimestamp" in meta,
-        complete=_is_true(_condition(job, "Complete")),
+        complete=_is_true(_condition(job, "Complete")) or only is not None,
         failed=(str(failed.get("reason", "")), str(failed.get("message", ""))) if failed is not None and _is_true(failed) else None,
         started=time_of(status.get("startTime")),
-        ended=time_of(ended),
+        ended=only.ended if ended is None and only is not None else ended,
         gpus=_whole((meta.get("annotations") or {}).get(GPUS, "0")),
-        pods=tuple(sorted(pods.get(meta["uid"], ()), key=lambda pod: (pod.index, pod.name))),
+        pods=found,
     )
+
+
+def _told_its_result(pod: Pod) -> bool:
+    return pod.exit_code == 0 and pod.outcome is not None and pod.outcome.state == "SUCCEEDED" and bool(pod.outcome.fingerprint)
 
 
 def _pod(pod: Json) -> Pod:
@@ -256,14 +244,17 @@ def _pod(pod: Json) -> Pod:
     unschedulable = scheduled is not None and scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return Pod(
         name=meta["name"],
+        uid=meta["uid"],
         phase=str(status.get("phase", "Pending")),
-        index=_whole((meta.get("labels") or {}).get("batch.kubernetes.io/job-completion-index", "0")),
+        index=_whole((meta.get("labels") or {}).get(INDEX_LABEL, "0")),
         address=str(status.get("podIP", "")),
         deleting="deletionTimestamp" in meta,
         disrupted=str((disrupted or {}).get("reason", "")) if _is_true(disrupted) else "",
         unschedulable=str((scheduled or {}).get("message", "")) if unschedulable else "",
+        scheduled=time_of((scheduled or {}).get("lastTransitionTime")) if _is_true(scheduled) else None,
         waiting=(str(waiting.get("reason", "")), str(waiting.get("message", ""))),
         exit_code=ended.get("exitCode") if ended else None,
         exit_reason=str(ended.get("reason", "")) or str(status.get("reason", "")),
+        ended=time_of(ended.get("finishedAt")),
         outcome=outcome_of(str(ended.get("message", ""))) if ended.get("message") else None,
     )

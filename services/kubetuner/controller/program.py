@@ -23,19 +23,21 @@ from kubetuner.controller.health import Health, serve
 from kubetuner.controller.lease import Election, LeaseLost
 from kubetuner.controller.loop import Loop
 from kubetuner.controller.metrics import Metrics
-from kubetuner.controller.observe import MANAGED_LABEL, trim_job, trim_pod
+from kubetuner.controller.observe import MANAGED_LABEL
 from kubetuner.controller.queue import WorkQueue
 from kubetuner.controller.reflector import Cache, Reflector
 from kubetuner.controller.runs import Journal, Runs
 from kubetuner.controller.settings import Settings
 from kubetuner.controller.stock import Stock
 from kubetuner.controller.tell import Teller
+from kubetuner.controller.trim import trim_job, trim_pod
 from kubetuner.storage import open_store
 
 _LOG: Final = log.get(__name__)
 _OURS: Final = f"{MANAGED_LABEL}=kubetuner"
 _GRACE: Final = 5.0
 _GARBAGE: Final = (3_000, 10, 20)
+_LISTING: Final = 60.0
 
 
 class Program:
@@ -60,6 +62,7 @@ class Program:
 
     async def _run(self, cluster: KubernetesCluster, stop: asyncio.Event) -> int:
         gc.set_threshold(*_GARBAGE)
+        gc.disable()  # lists make objects by the hundred thousand and no circles: nothing is looked through before they are complete
         settings = self._settings
         runs, jobs, pods = Cache(), Cache(trim_job), Cache(trim_pod)
         reflectors = [
@@ -80,7 +83,8 @@ class Program:
         service = self._service(Runs(cluster, runs, journal))
         if service is not None:
             await service.start()
-        self._begin(self._lead(election, loop, (runs, jobs, pods)))
+        picture = asyncio.ensure_future(_picture((runs, jobs, pods)))
+        self._begin(self._lead(election, loop, (runs, jobs, pods), picture))
         code = await self._until(stop)
         await self._end(loop, election)
         if service is not None:
@@ -106,16 +110,13 @@ class Program:
         )  # fmt: skip
         return loop
 
-    async def _lead(self, election: Election, loop: Loop, caches: tuple[Cache, ...]) -> None:
+    async def _lead(self, election: Election, loop: Loop, caches: tuple[Cache, ...], picture: asyncio.Future[None]) -> None:
         """Wait for the Lease and a whole picture, then work until the Lease is lost."""
         await election.acquire()
         holding = asyncio.ensure_future(election.hold())
         self._tasks.append(holding)
-        while not all(cache.synced for cache in caches):
-            await asyncio.sleep(0.02)
+        await picture
         self._metrics.leads(True)
-        gc.collect()
-        gc.freeze()  # what is there now stays: it need not be looked through again and again
         loop.listen()
         for run in caches[0].all():
             loop.queue.add(f"{run['metadata']['namespace']}/{run['metadata']['name']}")
@@ -151,6 +152,18 @@ class Program:
         loop.feed.close()
         self._metrics.leads(False)
         await election.release()
+
+
+async def _picture(caches: tuple[Cache, ...]) -> None:
+    """Wait until everything was listed once."""
+    begun = time.monotonic()
+    while not all(cache.synced for cache in caches):
+        await asyncio.sleep(0.02)
+        if not gc.isenabled() and time.monotonic() - begun > _LISTING:
+            gc.enable()  # the server is away: that may last
+    gc.collect()
+    gc.freeze()  # what is there now stays: it need not be looked through again and again
+    gc.enable()
 
 
 def _reflectors(cluster: Cluster, kind: Kind, cache: Cache, settings: Settings, labels: str) -> list[Reflector]:

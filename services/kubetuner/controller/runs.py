@@ -27,7 +27,7 @@ from kubetuner.controller.api import ACCESS_REVIEW, GROUP, RUN, TOKEN_REVIEW, Ap
 from kubetuner.controller.reflector import Cache
 
 _KEPT: Final = 64
-_KEPT_RUNS: Final = 200
+_KEPT_OF_ALL: Final = 2_000
 FINISHED: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 
@@ -72,6 +72,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._events: OrderedDict[str, deque[RunEvent]] = OrderedDict()
+        self._count = 0
         self._changed: dict[tuple[str, str], asyncio.Event] = {}
 
     def see(self, run: Json, *, deleted: bool = False) -> None:
@@ -81,15 +82,23 @@ class Journal:
         kept = self._events.get(uid)
         if sequence and (kept is None or kept[-1].sequence < sequence):
             if kept is None or kept[-1].sequence != sequence - 1:  # numbers have no gaps, so what is before one is dropped
-                kept = self._events[uid] = deque(maxlen=_KEPT)
+                self._drop(uid)
+                kept = self._events[uid] = deque()
             kept.append(_event(status, sequence))
+            self._count += 1
+            if len(kept) > _KEPT:
+                kept.popleft()
+                self._count -= 1
             self._events.move_to_end(uid)
-            while len(self._events) > _KEPT_RUNS:
-                self._events.popitem(last=False)
+            while self._count > _KEPT_OF_ALL:
+                self._drop(next(iter(self._events)))
         if deleted:
-            self._events.pop(uid, None)
+            self._drop(uid)
         if waiting := self._changed.pop((meta["namespace"], meta["name"]), None):
             waiting.set()
+
+    def _drop(self, uid: str) -> None:
+        self._count -= len(self._events.pop(uid, ()))
 
     def since(self, run: Json, start: int) -> list[RunEvent]:
         """Kept events from `start` on; only the newest with 0. Raises TooOld."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from kubetuner.controller.jobs import asked
 from kubetuner.controller.observe import Job, Outcome, Pod
 from kubetuner.controller.status import stamp
-from kubetuner.controller.turn import Turn
+from kubetuner.controller.turn import ReadEvents, Turn
 from kubetuner.flow import Stage
 
 _CANNOT_START: Final = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError",
     "RunContainerError",
 })  # fmt: skip
+_NOT_YET: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+_USUAL: Final = timedelta(seconds=5)
+"""A pod that has a node and does not start within this is looked into."""
+_NEXT_LOOK: Final = 15.0
 
 
 def follow(turn: Turn, stage: Stage, job: Job) -> None:
@@ -30,6 +35,8 @@ def follow(turn: Turn, stage: Stage, job: Job) -> None:
     if job.started is not None:
         draft.status.setdefault("startTime", stamp(job.started))
     phase, reason, message = standing(job)
+    if reason == "Pending":
+        reason, message = _held_up(turn, job) or (reason, message)
     together = int(asked(turn.seen.spec, stage.name).get("nodes", 1)) > 1
     if draft.find_row(stage.name).get("reason") == "Preempted" and reason in (("Pending", "Running") if together else ("Pending",)):
         reason = "Preempted"  # kept until a pod runs again, and for good where its peers fail of it
@@ -55,6 +62,23 @@ def standing(job: Job) -> tuple[str, str, str]:
     if disrupted is not None:
         return "Pending", "Preempted", f"pod {disrupted.name}: {disrupted.disrupted}; another takes its place"
     return "Pending", "Pending", "waits for its pod"
+
+
+def _held_up(turn: Turn, job: Job) -> tuple[str, str] | None:
+    """What keeps a pod from starting that has a node: nothing of it is in its own status, so its Events are asked for."""
+    for pod in job.pods:
+        if pod.phase != "Pending" or pod.deleting or pod.scheduled is None or pod.waiting[0] not in _NOT_YET:
+            continue
+        if (left := (pod.scheduled + _USUAL - turn.now).total_seconds()) > 0:
+            turn.look_again(left)
+            continue
+        turn.look_again(_NEXT_LOOK)
+        known = turn.seen.warnings.get(pod.uid)
+        if known is None:
+            turn.first.append(ReadEvents(pod_uid=pod.uid))
+        elif known[0]:
+            return known[0], f"pod {pod.name}: {known[1]}"
+    return None
 
 
 def _unschedulable(words: str) -> str:

@@ -112,6 +112,11 @@ class Draft:
             kept["eta"] = duration(seconds)
         self.status["progress"] = kept
 
+    def leave_progress(self, stage: str) -> None:
+        """Another stage begins: what an earlier one told says nothing of it."""
+        if (self.status.get("progress") or {}).get("stage") not in (None, stage):
+            del self.status["progress"]
+
     def finish(self, phase: str, reason: str, message: str) -> None:
         """The run has ended; this stays so."""
         self.status["phase"] = phase

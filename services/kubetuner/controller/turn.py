@@ -54,11 +54,18 @@ class ReadJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadEvents:
+    """Ask the API server what keeps a pod from starting."""
+
+    pod_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteRun:
     """The run's time after its end is over."""
 
 
-Action = Create | Delete | Find | LookUp | ReadJob | DeleteRun
+Action = Create | Delete | Find | LookUp | ReadJob | ReadEvents | DeleteRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

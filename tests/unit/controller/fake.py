@@ -33,9 +33,9 @@ class FakeCluster:
         """Asked before each call; an error is raised, after the write where its status is 0 and its reason `Lost`."""
         self._changed = asyncio.Condition()
 
-    async def list(self, kind: Kind, namespace: str, *, labels: str = "", limit: int = 500, rest: str = "") -> Page:
+    async def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = 500, rest: str = "") -> Page:
         self._before("list", kind)
-        found = [copy.deepcopy(one) for one in self._of(kind, namespace, labels)]
+        found = [copy.deepcopy(one) for one in self._of(kind, namespace, labels) if _selected(one, fields)]
         start = int(rest or 0)
         return Page(
             items=found[start : start + limit], version=str(self.version), rest=str(start + limit) if start + limit < len(found) else ""
@@ -240,6 +240,13 @@ class FakeCluster:
 
 def _matches(found: Json, labels: str) -> bool:
     return not labels or (found["metadata"].get("labels") or {}).get(MANAGED_LABEL) == "kubetuner"
+
+
+def _selected(found: Json, fields: str) -> bool:
+    path, _, value = fields.partition("=")
+    for name in path.split(".") if path else ():
+        found = found.get(name) or {}
+    return not fields or found == value
 
 
 def _owner(found: Json) -> str:

@@ -7,21 +7,26 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from benchmarks.cluster.process import Controller
 from kubetuner.controller.api import JOB, POD, RUN, ApiError, Json
 from kubetuner.controller.cluster import KubernetesCluster, connect
+from kubetuner.controller.stock import problem_of
 from tests.cluster import binaries
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import until
 from tests.unit.controller.fake import run_of
 from tests.unit.controller.world import FINGERPRINTS, told
+from tests.unit.spec.mutations import mutated
 
 NEEDED = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler")
+CHANGED = 500
 CRD = Path(__file__).parents[3] / "charts/kubetuner/files/trainingruns.kubetuner.dev.yaml"
 pytestmark = [
     pytest.mark.skipif(bool(binaries.missing(NEEDED)), reason="no API server: `python -m tests.cluster build` makes one"),
@@ -137,6 +142,27 @@ def test_what_a_begun_run_works_by_cannot_be_changed(plane: ControlPlane, contro
         await cluster.close()
 
     asyncio.run(scene())
+
+
+def test_the_api_server_takes_a_changed_run_where_our_own_checks_take_it(plane: ControlPlane) -> None:
+    documents = {seed: mutated(seed) for seed in range(CHANGED)}
+    token = json.loads(plane.kubeconfig.read_text())["users"][0]["user"]["token"]
+    pool = urllib3.PoolManager(4, maxsize=4, ca_certs=str(plane.ca), headers={"Authorization": f"Bearer {token}"})
+    with pool, ThreadPoolExecutor(4) as threads:
+        said = threads.map(lambda run: refusal(pool, plane.server, run), documents.values())
+        theirs = dict(zip(documents, said, strict=True))
+    ours = {seed: problem_of(run) for seed, run in documents.items()}
+    differences = {seed: (ours[seed], theirs[seed]) for seed in documents if bool(ours[seed]) != bool(theirs[seed])}
+    assert differences == {}
+    assert CHANGED / 20 < sum(not problem for problem in ours.values()) < CHANGED
+
+
+def refusal(pool: urllib3.PoolManager, server: str, run: Json) -> str:
+    """What the API server says against a run, as `kubectl apply` asks it; empty where it takes it."""
+    url = f"{server}{RUN.path('team')}?dryRun=All&fieldValidation=Strict"
+    answer = pool.request("POST", url, body=json.dumps(run), headers={**pool.headers, "Content-Type": "application/json"})
+    assert answer.status in (201, 400, 422), answer.data
+    return "" if answer.status == 201 else str(json.loads(answer.data)["message"])
 
 
 def besides(controller: Controller) -> int:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
+import pytest
 
-from kubetuner.controller.feed import Feed
+from kubetuner.controller.feed import Feed, pause_after
 from kubetuner.v1alpha1.job_pb2 import JobEvent, JobState
 from kubetuner.v1alpha1.job_service_pb2 import WatchJobRequest, WatchJobResponse
 from kubetuner.v1alpha1.job_service_pb2_grpc import JobServiceServicer, add_JobServiceServicer_to_server
@@ -73,3 +74,10 @@ def test_a_server_that_is_not_there_is_asked_again_and_harms_nothing() -> None:
         await asyncio.sleep(0.05)
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("failures", "age", "seconds"), [(0, 0, 0.5), (1, 1, 1.0), (5, 9, 2.0), (90, 100, 2.0), (3, 200, 4.0), (90, 200, 30.0)]
+)
+def test_a_young_pod_is_asked_often_and_an_old_one_ever_less(failures: int, age: float, seconds: float) -> None:
+    assert pause_after(failures, age) == seconds

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from kubetuner.controller.api import JOB, RUN, ApiError, Change, Kind
-from kubetuner.controller.observe import trim_job
 from kubetuner.controller.reflector import Cache, Reflector
+from kubetuner.controller.trim import trim_job
 from tests.unit.controller.fake import FakeCluster, run_of
 
 

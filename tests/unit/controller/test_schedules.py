@@ -147,6 +147,8 @@ class Chaos:
             self.world.cluster.collect()
         elif job["spec"].get("suspend"):
             self.world.cluster.change(JOB, "team", name, spec={"suspend": False})
+        elif self._worked(job):
+            self.world.cluster.end_job(job, "Complete")
         elif not (pods := self._pods(job)):
             if self.random.random() < 0.1:
                 self.world.cluster.change(JOB, "team", name, spec={"suspend": True})
@@ -163,7 +165,8 @@ class Chaos:
             self._keep(job, told(stage))
             message = told(stage) if self.random.random() < 0.9 else None  # the store knows it even where the kubelet lost it
             cluster.end_pod(pod, 0, message)
-            cluster.end_job(job, "Complete")
+            if self.random.random() < 0.5:  # else the Job controller says so later
+                cluster.end_job(job, "Complete")
         elif drawn < 0.8:
             cluster.end_pod(pod, 137, reason="OOMKilled")
             cluster.end_job(job, "Failed", "BackoffLimitExceeded")
@@ -183,7 +186,7 @@ class Chaos:
         cluster = self.world.cluster
         for name, count in cluster.created.items():
             assert count == 1 or name.removeprefix("Job/") in self.untold, f"{name} was made {count} times"
-        live = [job["metadata"]["name"] for job in cluster.of(JOB) if not _ended(job)]
+        live = [job["metadata"]["name"] for job in cluster.of(JOB) if not _ended(job) and not self._worked(job)]
         assert len(live) <= 1, f"at work at once: {live}"
         for stage in ("ingest", "embed", "train", "evaluate"):
             made = sorted(int(match[1]) for name in cluster.created if (match := re.fullmatch(rf"Job/dog-{stage}-(\d+)", name)))
@@ -208,6 +211,8 @@ class Chaos:
             for job in [job for job in cluster.of(JOB) if not _ended(job)]:
                 if job["spec"].get("suspend"):
                     cluster.change(JOB, "team", job["metadata"]["name"], spec={"suspend": False})
+                elif self._worked(job):
+                    cluster.end_job(job, "Complete")
                 else:
                     pods = self._pods(job)
                     self.end(job, pods[-1] if pods else cluster.start_pod(job), well=True)
@@ -223,9 +228,13 @@ class Chaos:
         assert await self.world.loop.reconcile("team", "dog") is None
         assert cluster.calls == {}
 
-    def _pods(self, job: Json) -> list[Json]:
+    def _pods(self, job: Json, phase: str = "Running") -> list[Json]:
         owned = [pod for pod in self.world.cluster.of(POD) if pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]]
-        return [pod for pod in owned if pod["status"]["phase"] == "Running"]
+        return [pod for pod in owned if pod["status"]["phase"] == phase]
+
+    def _worked(self, job: Json) -> bool:
+        """Whether the Job's pod did its work, so that only the Job controller's word is missing."""
+        return bool(self._pods(job, "Succeeded"))
 
     def _keep(self, job: Json, message: Json) -> None:
         labels, uid = job["metadata"]["labels"], self.world.cluster.must(RUN, "team", "dog")["metadata"]["uid"]

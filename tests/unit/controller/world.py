@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import json
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from kubetuner import flow
+from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.controller.act import Actor
 from kubetuner.controller.api import JOB, POD, RUN, Json
 from kubetuner.controller.defaults import PodDefaults
 from kubetuner.controller.feed import Feed
 from kubetuner.controller.loop import Loop
 from kubetuner.controller.metrics import Metrics
-from kubetuner.controller.observe import trim_job, trim_pod
 from kubetuner.controller.reflector import Cache
 from kubetuner.controller.settings import StageSettings
 from kubetuner.controller.stock import Stock
 from kubetuner.controller.tell import Teller
+from kubetuner.controller.trim import trim_job, trim_pod
+from kubetuner.spec.load import parse_run
+from kubetuner.spec.resolve import resolve
 from kubetuner.storage import ObjectStore
 from kubetuner.storage.memory import MemoryStore
 from tests.unit.controller.fake import FakeCluster, run_of
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 FINGERPRINTS = {noun: str(number) * 40 for number, noun in enumerate(("manifest", "cache", "checkpoint", "report", "model"), start=1)}
+STAGES = ("ingest", "embed", "train", "evaluate")
 GIVES = {"ingest": "manifest", "embed": "cache", "train": "checkpoint", "evaluate": "report"}
 
 
@@ -76,9 +85,10 @@ class World:
         clock = lambda: self.seconds  # noqa: E731 (one clock for all parts)
         self.stock = Stock(open=lambda: self.store, clock=clock)
         actor = Actor(cluster=self.cluster, runs=self.runs, jobs=self.jobs, stock=self.stock, stages=stage_settings(), clock=clock)
+        self.feed = Quiet(changed=lambda key: None)
         self.teller = Teller(cluster=self.cluster, identity="test")
         self.loop = Loop(
-            runs=self.runs, jobs=self.jobs, pods=self.pods, actor=actor, feed=Quiet(changed=lambda key: None), teller=self.teller,
+            runs=self.runs, jobs=self.jobs, pods=self.pods, actor=actor, feed=self.feed, teller=self.teller,
             metrics=Metrics(), now=lambda: self.now, clock=clock,
         )  # fmt: skip
         self.list()
@@ -101,6 +111,10 @@ class World:
         """Hear everything, then reconcile once."""
         self.list()
         return await self.loop.reconcile("team", "dog")
+
+    def hear(self, job_uid: str, progress: Json) -> None:
+        """The pod of a Job tells how far it is."""
+        self.feed.hear(job_uid, progress)
 
     @property
     def status(self) -> Json:
@@ -137,3 +151,19 @@ class World:
         self.cluster.end_pod(pod, code, message, **how)
         self.cluster.end_job(self.job(stage, attempt), "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
         await self.turn()
+
+
+def play(scene: Callable[[World], Coroutine[Any, Any, None]]) -> World:
+    """Run a scene in a new world."""
+    world = World()
+    asyncio.run(scene(world))
+    return world
+
+
+def remember(world: World, stage: str, source: str) -> None:
+    """Put a stage's result into the store, as an earlier run would have."""
+    spec = resolve(parse_run(run_of())).spec
+    refs = [ArtifactRef(noun=noun, fingerprint=FINGERPRINTS[noun]) for noun in (source, "model")]
+    memo = {"noun": GIVES[stage], "fingerprint": FINGERPRINTS[GIVES[stage]]}
+    world.store.put(flow.memo_key(stage, spec, refs[0], refs[1]), json.dumps(memo).encode())
+    world.store.put(f"{GIVES[stage]}/{memo['fingerprint']}/index.json", b"{}")
