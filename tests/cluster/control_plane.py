@@ -23,6 +23,8 @@ from tests.cluster import binaries, certificates, network
 from tests.cluster.kubectl import Kubectl, until
 from tests.cluster.processes import ClusterError, Daemon, sweep
 
+ISSUER: Final = "https://kubernetes.default.svc"
+"""Who signs the tokens of ServiceAccounts."""
 _FIRST_SERVICE: Final = "10.96.0.1"
 _LOOPBACK: Final = "127.0.0.1"
 _SECONDS_TO_START: Final = 60
@@ -185,7 +187,7 @@ class ControlPlane:
             "kubelet-client-key": pki / "kubelet-client.key",
             "kubelet-preferred-address-types": "InternalIP",
             "service-cluster-ip-range": network.SERVICES,
-            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-issuer": ISSUER,
             "service-account-key-file": pki / "tokens.pub",
             "service-account-signing-key-file": pki / "tokens.key",
             "token-auth-file": self.folder / "tokens.csv",

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from tests.cluster import binaries
+from tests.cluster import binaries, certificates
+from tests.cluster.control_plane import ISSUER
 from tests.cluster.release import SYSTEM, TEAM, Release
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -58,6 +60,16 @@ class Door:
     def token(self, account: str, audience: str = "kubetuner") -> str:
         """A token of an account of the team."""
         return self.release.cluster.kubectl("--namespace", TEAM, "create", "token", account, f"--audience={audience}")
+
+    def brief_token(self, account: str, seconds: int) -> str:
+        """One that ends sooner than any that the API server gives out: ten minutes is the least there."""
+        plane, now = self.release.cluster.plane, int(time.time())
+        found = plane.kubectl.get("serviceaccount", account, TEAM)
+        assert found is not None
+        who = {"namespace": TEAM, "serviceaccount": {"name": account, "uid": found["metadata"]["uid"]}}
+        times = {"iat": now, "nbf": now, "exp": now + seconds}
+        names = {"iss": ISSUER, "aud": ["kubetuner"], "sub": f"system:serviceaccount:{TEAM}:{account}"}
+        return certificates.token(plane.ca.parent, {**names, **times, "kubernetes.io": who})
 
     def grpcurl(self, method: str, token: str, **request: Any) -> subprocess.CompletedProcess[str]:
         """A call by grpcurl."""

@@ -55,9 +55,10 @@ class Daemon:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), _MARK: str(self.folder), **(environment or {})}
         written = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, str(self.log), written, 0o644)]
+        opened = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, str(self.log), written, 0o644)]
+        files = [*opened, (os.POSIX_SPAWN_DUP2, 1, 2), *((os.POSIX_SPAWN_CLOSE, number) for number in _inheritable())]
         arguments = list(map(str, command))
-        pid = os.posix_spawnp(arguments[0], arguments, settings, file_actions=[*files, (os.POSIX_SPAWN_DUP2, 1, 2)], setsid=True)
+        pid = os.posix_spawnp(arguments[0], arguments, settings, file_actions=files, setsid=True)
         self._file.write_text(f"{pid} {_birth(pid)}")
 
     def signal(self, number: int) -> None:
@@ -129,6 +130,14 @@ def _marked() -> Iterator[tuple[int, Path]]:
         for variable in variables:
             if variable.startswith(f"{_MARK}=".encode()):
                 yield int(entry.name), Path(os.fsdecode(variable.split(b"=", 1)[1]))
+
+
+def _inheritable() -> Iterator[int]:
+    """Files of ours that a new process would hold open for its whole life: a lock or a pipe of whoever started us."""
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # the listing's own is closed by now
+            if number > 2 and os.get_inheritable(number):
+                yield number
 
 
 def _birth(pid: int) -> str:

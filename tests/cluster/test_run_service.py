@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+import kubetuner
 from tests.cluster.door import Door
 from tests.cluster.release import SYSTEM, TEAM
 from tests.cluster.scene import LORA, Scene
@@ -50,6 +53,22 @@ def test_token_of_an_account_that_is_gone_is_refused(door: Door) -> None:
     assert "Unauthenticated" in door.grpcurl("ListRuns", token, namespace=TEAM).stderr
 
 
+def test_token_ends_with_its_time(door: Door, user: str) -> None:
+    token = door.brief_token(user, seconds=8)
+    done = door.grpcurl("ListRuns", token, namespace=TEAM)
+    assert done.returncode == 0, done.stderr
+    time.sleep(9)
+    refusal = door.grpcurl("ListRuns", token, namespace=TEAM).stderr
+    assert "Unauthenticated" in refusal
+    assert "expired" in refusal
+
+
+def test_token_signed_by_another_is_refused(door: Door, user: str) -> None:
+    head, claims, _ = door.token(user).split(".")
+    other = door.brief_token(user, seconds=600).split(".")[2]
+    assert "Unauthenticated" in door.grpcurl("ListRuns", f"{head}.{claims}.{other}", namespace=TEAM).stderr
+
+
 def test_it_is_healthy_to_a_probe(door: Door) -> None:
     assert door.probe().returncode == 0
 
@@ -74,3 +93,19 @@ def test_whole_way_by_the_command(door: Door, user: str, scene: Scene, tmp_path:
     door.kubetuner(user, "watch", "by-grpc")
     door.kubetuner(user, "outputs", "by-grpc", "-o", tmp_path / "out")
     assert (tmp_path / "out" / LORA).read_bytes() == scene.laptop("by-grpc", seed=21).lora
+
+
+def test_python_client_follows_a_run_to_its_files(door: Door, user: str, scene: Scene, tmp_path: Path) -> None:
+    async def follow() -> list[Path]:
+        where = {"ca": door.authority, "namespace": TEAM, "server_name": door.name}
+        async with kubetuner.connect(f"dns:///{door.address}", token=door.token(user), **where) as kt:
+            *_, found = [answer async for answer in kt.inspect(scene.document("by-python", seed=21))]
+            assert [row.used for row in found.datasets] == [12], found
+            run = await kt.create_run(scene.document("by-python", seed=21), request_id="once")
+            await kt.create_run(scene.document("by-python", seed=21), request_id="once")  # the first call's again
+            numbers = [event.sequence async for event in kt.watch(run)]
+            assert numbers == sorted(set(numbers))
+            assert (await kt.get_run(run)).status.phase == "Succeeded"
+            return await kt.download(run, tmp_path)
+
+    assert tmp_path / LORA in asyncio.run(follow())

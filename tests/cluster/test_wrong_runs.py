@@ -38,10 +38,14 @@ def test_long_name_is_refused_when_applied(scene: Scene) -> None:
     assert "45" in scene.kubectl.refusal(scene.document(_LONG), namespace=TEAM)
 
 
-def test_run_that_asks_for_too_many_gpus_says_so(scene: Scene) -> None:
-    compute = {"ingest": {"resources": {"gpus": 16}}}
-    scene.apply("greedy", seed=5, compute=compute)
-    until(lambda: "Insufficient nvidia.com/gpu" in str(scene.status("greedy")), "the reason in the run's status", 60)
+@pytest.mark.parametrize(
+    ("resources", "missing"),
+    [({"gpus": 16}, "nvidia.com/gpu"), ({"gpus": 1, "gpuResource": "example.com/npu"}, "example.com/npu")],
+    ids=["too many", "no node's"],
+)
+def test_run_that_asks_for_gpus_that_no_node_has_says_so(scene: Scene, resources: dict[str, Any], missing: str) -> None:
+    scene.apply("greedy", seed=5, compute={"ingest": {"resources": resources}})
+    until(lambda: f"Insufficient {missing}" in str(scene.status("greedy")), "the reason in the run's status", 60)
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "greedy")
 
 
