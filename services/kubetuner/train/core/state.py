@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from safetensors.torch import load, save
 from kubetuner.artifacts import checkpoint, objects
 from kubetuner.artifacts.checkpoint import Rotation, Saved
 from kubetuner.artifacts.objects import Json
-from kubetuner.diffusion.threads import give_way, start_beside
 from kubetuner.storage import ObjectStore
 from kubetuner.train.core.average import Average
 from kubetuner.train.core.compute import Compute
@@ -64,7 +62,8 @@ class Writer:
         """Take the state now and write it in the background."""
         self.wait()
         index, files, history = state.take()
-        self._thread = start_beside(partial(self._run, step, index, files, history), "checkpoint")
+        self._thread = threading.Thread(target=self._run, args=(step, index, files, history), name="checkpoint")
+        self._thread.start()
 
     def wait(self) -> None:
         """Until the last state is whole in the store."""
@@ -76,7 +75,6 @@ class Writer:
             raise error
 
     def _run(self, step: int, index: Json, files: Mapping[str, dict[str, torch.Tensor]], history: list[Row]) -> None:
-        give_way()  # the loop comes first; where it waits for us, we have the cores
         try:
             data = {f"{name}.safetensors": save(tensors) for name, tensors in files.items()}
             data["history.json"] = objects.canonical(history)
