@@ -107,4 +107,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out."""
     for name, count in config.stash[_LEFT_OUT].items():
-        terminalreporter.write_line(f"left out: {count} tests that need {name}: {NEEDS[name].words} to run them (.ci/run does)")
+        terminalreporter.write_line(f"left out: {count} tests that need {name}: {NEEDS[name].words} to run them")
