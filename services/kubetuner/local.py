@@ -20,6 +20,8 @@ from kubetuner.errors import InputError
 from kubetuner.flow import STAGES, Run, Stage
 from kubetuner.v1alpha1.training_run_pb2 import Model, TrainingRun, TrainingRunSpec
 
+atexit.register(gc.unfreeze)  # of what `_function` froze: some modules check at the end that all they made was let go of
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -107,7 +109,6 @@ def _function(stage: Stage) -> Run:
     finally:
         gc.enable()
         gc.freeze()
-        atexit.register(gc.unfreeze)  # some check at the end that what they made was let go of
     return function
 
 
