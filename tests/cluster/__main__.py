@@ -28,7 +28,7 @@ def main() -> int:
     up.add_argument("--gpus", type=int, default=2, help="GPUs that each node offers (default: 2)")
     verbs.add_parser("down", help="end the cluster and remove it")
     verbs.add_parser("status", help="say what runs")
-    verbs.add_parser("build", help="build the programs").add_argument("names", nargs="*", help="some of them (default: all)")
+    verbs.add_parser("build", help="build the programs").add_argument("names", nargs="*", help="some (default: what a cluster needs)")
     verbs.add_parser("images", help="build the images").add_argument("names", nargs="*", help="some of them (default: all)")
     given = parser.parse_args()
     started = time.monotonic()
@@ -43,7 +43,7 @@ def main() -> int:
 
 def _do(given: argparse.Namespace) -> int:
     if given.verb == "build":
-        for name in given.names or (*binaries.PACKAGES, "minio"):
+        for name in given.names or binaries.OF_A_CLUSTER:
             print(binaries.build(name), flush=True)
     elif given.verb == "images":
         from tests.cluster import images  # the other verbs work without what images need

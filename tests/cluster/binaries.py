@@ -1,6 +1,6 @@
 """The cluster's programs, built from the pinned modules of go.mod and from cmd/, and cached outside the checkout.
 
-python -m tests.cluster build            all of them, in the order in which they are needed (a quarter of an hour on two cores)
+python -m tests.cluster build            what a cluster needs, in the order in which it is needed (a quarter of an hour on two cores)
 python -m tests.cluster build kubectl    some of them
 """
 
@@ -25,7 +25,6 @@ PACKAGES: Final[dict[str, str]] = {
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
     "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
-    "kwok": "sigs.k8s.io/kwok/cmd/kwok",
     "helm": "helm.sh/helm/v4/cmd/helm",
     "containerd": "github.com/containerd/containerd/v2/cmd/containerd",
     "containerd-shim-runc-v2": "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
@@ -40,7 +39,10 @@ PACKAGES: Final[dict[str, str]] = {
     "pause": f"{_OWN}pause",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl",
     "grpc-health-probe": "github.com/grpc-ecosystem/grpc-health-probe",
+    "kwok": "sigs.k8s.io/kwok/cmd/kwok",
 }
+OF_A_CLUSTER: Final = (*(name for name in PACKAGES if name != "kwok"), "minio")
+"""What a cluster is made of and tested with; kwok's nodes are for measuring the controller, and cost minutes to build."""
 _VERSIONS: Final = {
     # Without these the server calls itself v0.0.0: kubectl warns, and a chart's kubeVersion refuses it.
     "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES}",
@@ -75,6 +77,6 @@ def build(name: str) -> Path:
     return minio.get() if name == "minio" else golang.build(path(name), PACKAGES[name], module=_HERE, flags=_FLAGS)
 
 
-def missing(names: tuple[str, ...] = (*PACKAGES, "minio")) -> list[str]:
+def missing(names: tuple[str, ...] = OF_A_CLUSTER) -> list[str]:
     """Those of the programs that are not built yet."""
     return [name for name in names if not path(name).exists()]
