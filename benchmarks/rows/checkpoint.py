@@ -10,7 +10,7 @@ from benchmarks.figures import Figure
 from benchmarks.material import Bench, cached
 from benchmarks.measure import Span, periods, watched
 from kubetuner.context import StageContext
-from kubetuner.storage import ObjectStore
+from kubetuner.storage import Content, ObjectStore
 from kubetuner.storage.directory import DirectoryStore
 from kubetuner.train.core.loop import Loop
 from kubetuner.train.core.run import run as train
@@ -27,8 +27,8 @@ class Uplink(DirectoryStore):
         super().__init__(root)
         self._rate = bytes_per_second
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
-        time.sleep((len(data) if isinstance(data, bytes) else data.stat().st_size) / self._rate)
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
+        time.sleep((data.stat().st_size if isinstance(data, Path) else len(data)) / self._rate)
         return super().put(key, data, replace=replace, durable=durable)
 
 

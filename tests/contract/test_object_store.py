@@ -60,11 +60,19 @@ def test_a_file_is_put_like_bytes(store: ObjectStore, tmp_path: Path) -> None:
     assert store.get("big") == b"x" * 3_000_000
 
 
-@pytest.mark.parametrize("from_file", [False, True])
-def test_an_object_of_many_parts_is_put_whole_and_only_if_absent(store: ObjectStore, tmp_path: Path, from_file: bool) -> None:
+@pytest.mark.parametrize("size", [0, 5, 3_000_000])
+def test_a_view_of_memory_is_put_as_it_is_at_that_time(store: ObjectStore, size: int) -> None:
+    memory = bytearray(b"x" * size)
+    store.put("key", memoryview(memory))
+    memory[:] = b"y" * size
+    assert store.get("key") == b"x" * size
+
+
+@pytest.mark.parametrize("kind", ["bytes", "view", "file"])
+def test_an_object_of_many_parts_is_put_whole_and_only_if_absent(store: ObjectStore, tmp_path: Path, kind: str) -> None:
     content = b"".join(bytes([number]) * (1 << 20) for number in range(70)) + b"end"
     (tmp_path / "file").write_bytes(content)
-    data = tmp_path / "file" if from_file else content
+    data = {"bytes": content, "view": memoryview(content), "file": tmp_path / "file"}[kind]
     assert store.put("big", data)
     assert store.head("big") == len(content)
     assert store.get("big") == content

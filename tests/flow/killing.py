@@ -24,7 +24,7 @@ from typing import IO, Any, Final, Self
 
 from kubetuner.context import StageContext
 from kubetuner.flow import STAGES
-from kubetuner.storage import ObjectStore, open_store
+from kubetuner.storage import Content, ObjectStore, open_store
 from kubetuner.storage.store import ObjectInfo
 
 ORDER: Final = {stage.name: number for number, stage in enumerate(STAGES)}
@@ -94,7 +94,7 @@ class WatchedStore:
     def uri(self) -> str:
         return self.store.uri
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         self.watched.count("puts")
         done = self.store.put(key, data, replace=replace, durable=durable)
         self.watched.count("put")

@@ -33,15 +33,17 @@ RUN = run_document(
         "captionDropoutProbability": 0.2,
     },
     embed={"text": {"writeBatchSize": 2}, "vae": {"writeBatchSize": 2}},
-    evaluate={"loss": {"numTimesteps": 1, "numImages": 2}},
+    evaluate={"loss": {"numTimesteps": 1, "numImages": 2}, "datasetPrompts": 1, "contactSheet": 2, "adapterScales": [0.5, 1]},
 )
-"""Pictures of three sizes, two epochs, a state after every step, each of which adds up two batches."""
+RUN["spec"]["datasets"].append(RUN["spec"]["datasets"][0] | {"id": "heldout", "datasetType": "eval", "source": {"uri": "heldout"}})
+"""Pictures of three sizes, two epochs, a state after every step, each of which adds up two batches; all kinds of pictures on the page."""
 
 
 @pytest.fixture(scope="module")
 def base(tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kill")
     photographs(folder / "photographs", [(64, 64), (128, 64), (70, 90), (64, 64), (64, 128)])
+    photographs(folder / "heldout", [(64, 64)])
     (folder / "tiny-sdxl").symlink_to(tiny_sdxl)
     (folder / "run.yaml").write_text(yaml.safe_dump(RUN))
     return folder

@@ -12,12 +12,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from kubetuner.artifacts import objects
 from kubetuner.artifacts.objects import ArtifactRef, Json
-from kubetuner.storage import ObjectStore
+from kubetuner.storage import Content, ObjectStore
 
 NOUN: Final = "checkpoint"
 _STEP: Final = re.compile(rf"^{NOUN}/([0-9a-f]+)-(\d{{9}})/index\.json$")
@@ -38,7 +37,7 @@ def reference(training: str, step: int) -> ArtifactRef:
     return ArtifactRef(noun=NOUN, fingerprint=f"{training}-{step:09d}")
 
 
-def save(store: ObjectStore, training: str, step: int, state: Json, files: Mapping[str, bytes | Path]) -> ArtifactRef:
+def save(store: ObjectStore, training: str, step: int, state: Json, files: Mapping[str, Content]) -> ArtifactRef:
     """Write a state; `state` is kept in its index, `files` beside it."""
     return objects.commit(store, reference(training, step), {"step": step, "state": state}, files)
 

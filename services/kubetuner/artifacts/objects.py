@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kubetuner.errors import ArtifactError
-from kubetuner.storage import ObjectStore
+from kubetuner.storage import Content, ObjectStore, blocks
 
 Json = dict[str, Any]
 
@@ -80,7 +80,7 @@ def load(store: ObjectStore, ref: ArtifactRef) -> Json:
     return index
 
 
-def commit(store: ObjectStore, ref: ArtifactRef, index: Json, objects: Mapping[str, bytes | Path]) -> ArtifactRef:
+def commit(store: ObjectStore, ref: ArtifactRef, index: Json, objects: Mapping[str, Content]) -> ArtifactRef:
     """Write the data objects, then the index with their names, sizes and digests. Whose index is first has made the artifact."""
     rows = []
     for name, data in objects.items():
@@ -148,12 +148,15 @@ def damaged(ref: ArtifactRef, name: str, problem: str) -> ArtifactError:
     return ArtifactError(f"{ref.key(name)}: {problem}; run `{remove}` on this store, then run again")
 
 
-def measure(data: bytes | Path) -> tuple[int, str]:
+def measure(data: Content) -> tuple[int, str]:
     """Size in bytes and SHA-256 of an object, in memory or in a file."""
     if isinstance(data, Path):
         with open(data, "rb") as file:
             return data.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-    return len(data), hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256()
+    for block in blocks(data):
+        digest.update(block)
+    return len(data), digest.hexdigest()
 
 
 def read_json(store: ObjectStore, ref: ArtifactRef, index: Json, name: str) -> Any:

@@ -15,10 +15,10 @@ from contextlib import suppress
 import torch
 
 
-def give_way() -> None:
-    """Let this thread run when others leave a core to it, from now on."""
+def give_way(nice: int = 10) -> None:
+    """Let this thread run when others leave a core to it, from now on; at most 19, where it gets a seventieth of what others get."""
     with suppress(AttributeError, OSError):  # only Linux knows priorities of threads, and some sandboxes forbid them
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 def start_beside(work: Callable[[], None], name: str) -> threading.Thread:

@@ -1,5 +1,5 @@
 """The object store behind one face: put, get, head, list, delete."""
 
-from kubetuner.storage.store import ObjectStore, open_store
+from kubetuner.storage.store import Content, ObjectStore, blocks, open_store
 
-__all__ = ["ObjectStore", "open_store"]
+__all__ = ["Content", "ObjectStore", "blocks", "open_store"]

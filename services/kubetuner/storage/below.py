@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-from kubetuner.storage.store import ObjectInfo, ObjectStore, check_key
+from kubetuner.storage.store import Content, ObjectInfo, ObjectStore, check_key
 
 
 class Below:
@@ -22,7 +21,7 @@ class Below:
     def uri(self) -> str:
         return f"{self.store.uri.rstrip('/')}/{self.prefix}".rstrip("/")
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         check_key(key)
         return self.store.put(self.prefix + key, data, replace=replace, durable=durable)
 

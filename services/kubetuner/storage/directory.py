@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from kubetuner.errors import ArtifactError, DataError, KubeTunerError
-from kubetuner.storage.store import ObjectInfo, begins_keys, check_key
+from kubetuner.storage.store import Content, ObjectInfo, begins_keys, blocks, check_key
 
 _INCOMING: Final = ".incoming"
 _SECONDS_LEFT_ALONE: Final = 24 * 3600.0
@@ -40,7 +40,7 @@ class DirectoryStore:
     def uri(self) -> str:
         return str(self.root)
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         check_key(key)
         target = self._path(key)
         incoming = self.root / _INCOMING / f"{uuid.uuid4().hex}"
@@ -207,13 +207,14 @@ def _cure(error: OSError) -> str:
     return "give the right to write there or choose another --store"
 
 
-def _write(path: Path, data: bytes | Path, *, durable: bool) -> None:
+def _write(path: Path, data: Content, *, durable: bool) -> None:
     with open(path, "wb") as file:
         if isinstance(data, Path):
             with open(data, "rb") as source:
                 shutil.copyfileobj(source, file, 1 << 20)
         else:
-            file.write(data)
+            for block in blocks(data):
+                file.write(block)
         file.flush()
         if durable:
             os.fsync(file.fileno())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import merge
 from itertools import groupby
-from pathlib import Path
 
 from kubetuner.storage.memory import MemoryStore
-from kubetuner.storage.store import ObjectInfo, ObjectStore
+from kubetuner.storage.store import Content, ObjectInfo, ObjectStore
 
 
 class DryStore:
@@ -22,7 +21,7 @@ class DryStore:
     def uri(self) -> str:
         return self.below.uri
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         if not replace and self.below.head(key) is not None:
             return False
         return self._written.put(key, data, replace=replace, durable=durable)

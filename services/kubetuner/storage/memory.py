@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kubetuner.errors import ArtifactError
-from kubetuner.storage.store import ObjectInfo, check_key
+from kubetuner.storage.store import Content, ObjectInfo, check_key
 
 
 class MemoryStore:
@@ -21,9 +21,9 @@ class MemoryStore:
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         check_key(key)
-        content = data.read_bytes() if isinstance(data, Path) else bytes(data)
+        content = data.read_bytes() if isinstance(data, Path) else bytes(data[:])
         with self._lock:
             if key in self._objects and not replace:
                 return False

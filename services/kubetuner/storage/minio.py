@@ -29,7 +29,7 @@ from minio.error import InvalidResponseError, MinioException, ServerError
 
 from kubetuner.errors import ArtifactError, KubeTunerError, SpecError
 from kubetuner.storage.access import Access, find
-from kubetuner.storage.store import ObjectInfo, begins_keys, check_key, silent
+from kubetuner.storage.store import Content, ObjectInfo, begins_keys, check_key, silent
 
 _WHOLE: Final = 64 * 1024 * 1024
 """Objects up to this size are put in one request, larger ones in parts."""
@@ -100,14 +100,14 @@ class MinioStore:
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         name = self._name(key)
         size = data.stat().st_size if isinstance(data, Path) else len(data)
         if not replace and size > _WORTH_A_LOOK and self.head(key) is not None:
             return False
         if size > _WHOLE:
             return self._put_in_parts(key, name, data, size, replace=replace)
-        content = data.read_bytes() if isinstance(data, Path) else data
+        content = data.read_bytes() if isinstance(data, Path) else bytes(data[:])
         return self._write(key, name, _md5(content).hexdigest(), lambda: self._send("PUT", name, content, headers=_condition(replace)))
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
@@ -187,7 +187,7 @@ class MinioStore:
         finally:
             response.release_conn()
 
-    def _put_in_parts(self, key: str, name: str, data: bytes | Path, size: int, *, replace: bool) -> bool:
+    def _put_in_parts(self, key: str, name: str, data: Content, size: int, *, replace: bool) -> bool:
         """Parts are tried again one by one; the object appears with the last request, whole."""
         begun = self._again(key, lambda: self._send("POST", name, query={"uploads": ""}))
         [upload] = [element.text for element in ElementTree.fromstring(begun.data).iter() if element.tag.endswith("UploadId")]
@@ -332,9 +332,9 @@ def _condition(replace: bool) -> dict[str, str]:
     return {} if replace else {"If-None-Match": "*"}
 
 
-def _part(data: bytes | Path, start: int) -> bytes:
+def _part(data: Content, start: int) -> bytes:
     if not isinstance(data, Path):
-        return data[start : start + _PART]
+        return bytes(data[start : start + _PART])
     with open(data, "rb") as file:
         file.seek(start)
         return file.read(_PART)

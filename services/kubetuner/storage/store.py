@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from kubetuner.errors import ArtifactError, SpecError
@@ -27,14 +27,34 @@ class ObjectInfo:
     """When it was written, in seconds since 1970 by the store's own clock; 0 where the store does not tell."""
 
 
+_BLOCK: Final = 1024 * 1024
+
+
+class Bytes(Protocol):
+    """`bytes`, a `memoryview`, or what gives their parts as they do. Nobody changes them while they are written."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
+
+
+Content = Bytes | Path
+"""What an object is written from: bytes in memory or a file."""
+
+
+def blocks(data: Bytes) -> Iterator[bytes | memoryview]:
+    """All of it in order, in parts that are small enough to be worked on in passing."""
+    return (data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK))
+
+
 class ObjectStore(Protocol):
     """Five verbs; every store passes the same contract tests."""
 
     @property
     def uri(self) -> str:
-        """Address of the store, for messages only."""
+        """Address of the store: for messages, and for another process to open it by."""
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         """Write an object whole, from memory or from a file; False where it is there already and `replace` is not asked for.
 
         A `durable` one is there after a power cut, too; others are as good for as long as the machine lives, and cost no waiting for disks.

@@ -3,7 +3,6 @@
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from kubetuner.context import StageContext
 from kubetuner.embed.core.sharing import shared
 from kubetuner.embed.core.writing import Writing
 from kubetuner.errors import KubeTunerError
+from kubetuner.storage import Content
 from kubetuner.storage.memory import MemoryStore
 
 GROUPS = [{f"{group}-{item}" for item in range(3)} for group in range(12)]
@@ -53,7 +53,7 @@ def test_a_worker_that_comes_late_does_nothing() -> None:
 class Full(MemoryStore):
     """A store that takes claims and nothing else."""
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         if not key.startswith("claims/"):
             raise KubeTunerError("full")
         return super().put(key, data, replace=replace, durable=durable)

@@ -19,7 +19,7 @@ from kubetuner.context import StageContext
 from kubetuner.errors import DataError, Interrupted, KubeTunerError, SpecError
 from kubetuner.ingest.core.model import bring
 from kubetuner.local import bring_near
-from kubetuner.storage import ObjectStore
+from kubetuner.storage import Content, ObjectStore
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1.training_run_pb2 import Model
 from tests.hub import COMMIT, FakeHub
@@ -161,7 +161,7 @@ class Failing(MemoryStore):
         super().__init__()
         self.takes = takes
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         if key.startswith("model/"):
             self.takes -= 1
             if self.takes < 0:

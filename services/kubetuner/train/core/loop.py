@@ -57,14 +57,14 @@ class Loop:
                 if done % _FIGURES_EVERY == 0 or done == steps or done % self.spec.train.checkpoint.every_steps == 0:
                     self._settle()
                 if done == steps or done % self.spec.train.checkpoint.every_steps == 0:
-                    self._save(done)
+                    self._save(done, beside=done < steps)
                 if done < steps and self.compute.any(self.ctx.cancelled.is_set()):
                     self.ctx.cancelled.set()  # another rank was asked
                     self.ctx.check()
         except Interrupted:
             if done is not None:
                 self._settle()
-                self._save(done)
+                self._save(done, beside=False)
             raise
         finally:
             self.writer.wait()
@@ -121,7 +121,7 @@ class Loop:
             self.state.history.append({"step": step + 1, "epoch": epoch, "loss": loss, "learningRate": self.rate(step), "gradNorm": norm})
         self.ctx.progress.advance(len(pending), loss=losses[-1], learning_rate=self.rate(pending[-1][0]))
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, *, beside: bool) -> None:
         if self.compute.rank == 0 and step != self._saved:
-            self.writer.write(step, self.state)
+            self.writer.write(step, self.state, beside=beside)
             self._saved = step
