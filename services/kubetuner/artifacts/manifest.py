@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from kubetuner.artifacts import objects
 from kubetuner.artifacts.objects import ArtifactRef, Json
-from kubetuner.storage import ObjectStore
+from kubetuner.storage import Content, ObjectStore
 
 NOUN: Final = "manifest"
 FORMAT: Final = 1
@@ -68,33 +68,27 @@ class Manifest:
         return self.table.filter(used if kind is None else pc.and_(used, pc.equal(self.table["kind"], kind)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
-    """Rows as they are kept."""
-
-    rows: int
-    data: bytes
-
-
-def pack(batches: Iterable[pa.RecordBatch]) -> Packed:
-    """Rows that come in batches, of which no more are held than a row group has."""
-    data, count = io.BytesIO(), 0
-    with pq.ParquetWriter(data, SCHEMA, compression="zstd", version="2.6") as writer:
+def pack(batches: Iterable[pa.RecordBatch], out: IO[bytes]) -> int:
+    """Write rows that come in batches as they are kept, and tell how many; no more of them are held than a row group has."""
+    count = 0
+    with pq.ParquetWriter(out, SCHEMA, compression="zstd", version="2.6") as writer:
         for group in _groups(batches):
             writer.write_table(group, row_group_size=_ROW_GROUP)
             count += group.num_rows
-    return Packed(rows=count, data=data.getvalue())
+    out.flush()
+    return count
 
 
-def commit(store: ObjectStore, ref: ArtifactRef, packed: Packed, summary: Json) -> ArtifactRef:
-    """Keep the rows, then the index with `summary` in it."""
-    return objects.commit(store, ref, {"format": FORMAT, "rows": packed.rows, **summary}, {_ROWS: packed.data})
+def commit(store: ObjectStore, ref: ArtifactRef, rows: int, packed: Content, summary: Json) -> ArtifactRef:
+    """Keep so many rows that are packed, then the index with `summary` in it."""
+    return objects.commit(store, ref, {"format": FORMAT, "rows": rows, **summary}, {_ROWS: packed})
 
 
 def write(store: ObjectStore, ref: ArtifactRef, table: pa.Table, summary: Json) -> ArtifactRef:
     """`pack` and `commit` of rows that are a table."""
     assert table.schema.equals(SCHEMA), table.schema
-    return commit(store, ref, pack(table.to_batches()), summary)
+    out = io.BytesIO()
+    return commit(store, ref, pack(table.to_batches(), out), out.getvalue(), summary)
 
 
 def read(store: ObjectStore, ref: ArtifactRef) -> Manifest:

@@ -11,6 +11,7 @@ import pytest
 from kubetuner.artifacts.manifest import decode_path
 from kubetuner.diffusion import pixels
 from kubetuner.ingest.core import look, sources
+from kubetuner.ingest.core.seen import Seen, scratch
 from tests import builders
 from tests.unit.ingest.bench import Bench
 
@@ -110,7 +111,8 @@ def test_file_that_vanishes_is_a_row(bench: Bench) -> None:
     paths = builders.photographs(bench.pictures, [(64, 64)] * 2)
     found = sources.list_all(bench.spec().spec, bench.folder)
     Path(paths[0]).unlink()
-    rows = look.look(found, bench.renew()).to_pylist()
+    with scratch() as file:
+        rows = [row for batch in look.look(found, bench.renew(), Seen(file)).batches() for row in batch.to_pylist()]
     gone = next(row for row in rows if row["path"] == paths[0].name)
     assert gone["reason"] == "unreadable"
     assert "No such file" in gone["detail"]

@@ -37,7 +37,7 @@ def sizing(dataset: Dataset) -> Sizing:
 
 
 def rows(seen: Iterable[pa.RecordBatch], datasets: Sequence[Dataset], *, seed: int) -> Iterator[pa.RecordBatch]:
-    """The manifest's rows of what was seen (schema look.SCHEMA, each batch of one source), in its order, in batches of one dataset each.
+    """The manifest's rows of what was seen (schema seen.SCHEMA, each batch of one source), in its order, in batches of one dataset each.
 
     `datasets` are those that its column `source` counts. Only where a dataset is sampled are all its rows held at a time.
     """

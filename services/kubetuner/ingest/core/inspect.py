@@ -16,6 +16,7 @@ from kubetuner.artifacts.objects import Json
 from kubetuner.context import StageContext
 from kubetuner.diffusion import batches
 from kubetuner.ingest.core import decide, look, problems, sources, tokens
+from kubetuner.ingest.core.seen import Seen, scratch
 from kubetuner.ingest.core.sources import Source
 from kubetuner.ingest.core.summary import Summary
 from kubetuner.v1alpha1.training_run_pb2 import Dataset, Train, TrainingRun, TrainingRunSpec
@@ -31,10 +32,10 @@ def inspect(run: TrainingRun, ctx: StageContext) -> Json:
     """
     spec = run.spec
     found = sources.list_all(spec, ctx.base, ctx.store)
-    seen = look.look(found, ctx)
     counts = Summary(found)
-    rows = decide.rows(seen.to_batches(), [source.dataset for source in found], seed=spec.seed)
-    table = pa.Table.from_batches(counts.counted(rows), SCHEMA)
+    with scratch() as file:
+        rows = decide.rows(look.look(found, ctx, Seen(file)).batches(), [source.dataset for source in found], seed=spec.seed)
+        table = pa.Table.from_batches(counts.counted(rows), SCHEMA)
     summary = counts.rows()
     buckets = _buckets(table, [source.dataset for source in found], spec.train)
     captions = _captions(table, spec, ctx)

@@ -1,6 +1,6 @@
 """Look at every picture once: read, hash, and decode what no earlier run has decoded.
 
-In: sources. Out: a table with one row a picture, in the order of (source, key). What decoding tells is kept in the store at once, so that
+In: sources. Out: one row a picture, in the order of (source, key). What decoding tells is kept in the store at once, so that
 a run that is killed here looks again only at the last few seconds' pictures.
 """
 
@@ -26,24 +26,9 @@ from kubetuner.context import StageContext
 from kubetuner.diffusion import pixels
 from kubetuner.ingest.core import captions, faces, sources
 from kubetuner.ingest.core.captions import Captions, Filter
+from kubetuner.ingest.core.seen import SCHEMA, Seen, pack
 from kubetuner.ingest.core.sources import Source
 
-SCHEMA: Final = pa.schema(
-    [
-        ("source", pa.int32()),  # position in the list of sources
-        ("path", pa.string()),
-        ("bytes", pa.int64()),
-        ("sha256", pa.binary()),  # empty where the file could not be read
-        ("pixels", pa.binary()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("face_across", pa.float64()),
-        ("face_down", pa.float64()),
-        ("captions", pa.list_(pa.field("element", pa.string(), nullable=False))),
-    ]
-)
 _CHUNK: Final = 512
 _TASK: Final = 4
 _TASKS_AHEAD: Final = 128
@@ -63,11 +48,13 @@ Take = Callable[[int, Source], Iterator[pa.RecordBatch]]
 """Rows of a source (or a part of one) by its number among all sources."""
 
 
-def look(found: Sequence[Source], ctx: StageContext) -> pa.Table:
-    """A row for every picture of the sources, schema SCHEMA. Counts `imagesRead` and keeps facts in the store."""
+def look(found: Sequence[Source], ctx: StageContext, seen: Seen) -> Seen:
+    """Note a row for every picture of the sources. Counts `imagesRead` and keeps facts in the store."""
     with looking(found, ctx) as take:
-        batches = [batch for number, source in enumerate(found) for batch in take(number, source)]
-    return pa.Table.from_batches(batches, schema=SCHEMA)
+        for number, source in enumerate(found):
+            for batch in take(number, source):
+                seen.add(pack([batch]))
+    return seen
 
 
 @contextmanager

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
-
-import pyarrow as pa
 
 from kubetuner.artifacts import facts, manifest, objects
 from kubetuner.artifacts.objects import ArtifactRef, Json, canonical, fingerprint
 from kubetuner.context import StageContext
 from kubetuner.errors import SpecError, SpecErrors
 from kubetuner.ingest.core import decide, look, sharing, sources
+from kubetuner.ingest.core.seen import Seen, scratch, writing
 from kubetuner.ingest.core.sources import Source
 from kubetuner.ingest.core.summary import Summary
 from kubetuner.spec.keyed import keyed
@@ -40,40 +39,36 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     """List, look at and decide every picture; gives the manifest, at once where an equal one is there."""
     assert source is None, "ingest begins the flow"
     found = sources.list_all(spec, ctx.base, ctx.store)
-    if ctx.share.count > 1:
-        return sharing.together(found, ctx, lambda seen: _make(found, seen, spec, ctx))
-    return _make(found, look.look(found, ctx), spec, ctx)
+    with scratch() as file:
+        seen = Seen(file)
+        if ctx.share.count > 1:
+            return sharing.together(found, ctx, seen, lambda: _make(found, seen, spec, ctx))
+        return _make(found, look.look(found, ctx, seen), spec, ctx)
 
 
-def _make(found: Sequence[Source], seen: pa.Table, spec: TrainingRunSpec, ctx: StageContext) -> ArtifactRef:
+def _make(found: Sequence[Source], seen: Seen, spec: TrainingRunSpec, ctx: StageContext) -> ArtifactRef:
     """The manifest of what was seen, or the equal one that is there."""
     datasets = [one.dataset for one in found]
     ref = reference(seen, datasets, seed=spec.seed)
     if objects.find(ctx.store, ref) is not None:
         return ref
-    summary, left = Summary(found), deque(seen.to_batches())
-    del seen  # what is decided is let go, while the manifest grows
-    packed = manifest.pack(summary.counted(decide.rows(_taken(left), datasets, seed=spec.seed)))
-    _require_pictures(found, summary.rows())
-    return manifest.commit(ctx.store, ref, packed, {"seed": spec.seed, "datasets": summary.rows()})
+    summary = Summary(found)
+    with scratch() as file:
+        with writing():
+            rows = manifest.pack(summary.counted(decide.rows(seen.batches(), datasets, seed=spec.seed)), file)
+        _require_pictures(found, summary.rows())
+        return manifest.commit(ctx.store, ref, rows, Path(file.name), {"seed": spec.seed, "datasets": summary.rows()})
 
 
-def reference(seen: pa.Table, datasets: Sequence[Dataset], *, seed: int) -> ArtifactRef:
+def reference(seen: Seen, datasets: Sequence[Dataset], *, seed: int) -> ArtifactRef:
     """Name of the manifest of what was seen: the datasets' keyed fields, every file's name, content and captions, and the seed."""
     sha = hashlib.sha256()
-    for batch in seen.select(["source", "path", "sha256", "reason", "captions"]).to_batches(max_chunksize=4096):
-        for row in batch.to_pylist():
+    for batch in seen.batches():
+        for row in batch.select(["source", "path", "sha256", "reason", "captions"]).to_pylist():
             sha.update(canonical([row["source"], row["path"], row["sha256"].hex(), row["reason"], row["captions"]]) + b"\n")
     rules = [{name: value for name, value in keyed(dataset).items() if name not in _NOT_OF_THE_ROWS} for dataset in datasets]
     name = fingerprint(manifest.NOUN, manifest.FORMAT, facts.FORMAT, rules, seed, sha.hexdigest())
     return ArtifactRef(noun=manifest.NOUN, fingerprint=name)
-
-
-def _taken(batches: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Each batch, let go of once it is used: by us, and by Arrow's allocator, which would keep its memory for a while."""
-    while batches:
-        yield batches.popleft()
-        pa.default_memory_pool().release_unused()
 
 
 def nothing_found(row: Json, source: Source) -> str:

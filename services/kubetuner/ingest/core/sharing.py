@@ -1,6 +1,6 @@
 """Several processes look at the pictures together: each takes parts that nobody is at, and one of them makes the manifest of all.
 
-    jobs/<name>/parts/<part>.parquet    what was seen of a part, gone once the manifest is made
+    jobs/<name>/parts/<part>.arrow      what was seen of a part, gone once the manifest is made
     jobs/<name>/shared.json             the manifest that the others find
 
 `name` is that of the work that is shared, so nothing of an earlier attempt is taken for what is there now. A part is named by its
@@ -9,21 +9,18 @@ pictures: a process that lists other pictures than the rest shares what is the s
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from kubetuner.artifacts.claims import Claims
 from kubetuner.artifacts.objects import ArtifactRef, canonical, fingerprint
 from kubetuner.context import StageContext
 from kubetuner.errors import ArtifactError
 from kubetuner.ingest.core import look
+from kubetuner.ingest.core.seen import Seen, pack
 from kubetuner.ingest.core.sources import Source
 from kubetuner.storage import ObjectStore
 
@@ -43,8 +40,8 @@ class Part:
     name: str
 
 
-def together(found: Sequence[Source], ctx: StageContext, make: Callable[[pa.Table], ArtifactRef]) -> ArtifactRef:
-    """The manifest of all sources, once all of them are seen; `make` makes it of the rows."""
+def together(found: Sequence[Source], ctx: StageContext, seen: Seen, make: Callable[[], ArtifactRef]) -> ArtifactRef:
+    """The manifest of all sources, once all of them are seen; `make` makes it of the rows in `seen`."""
     claims = Claims(store=ctx.store)
     parts = list(_parts(found, ctx.share.count))
     with look.looking(found, ctx) as take:
@@ -58,7 +55,9 @@ def together(found: Sequence[Source], ctx: StageContext, make: Callable[[pa.Tabl
         ctx.check()
         with claims.take(_claim("shared", ctx)) as mine:
             if mine and (made := _made(ctx)) is None:
-                return _finish(make(_table(parts, ctx)), parts, ctx)
+                for part in parts:
+                    seen.add(ctx.store.get(_key(part, ctx)))
+                return _finish(make(), parts, ctx)
         time.sleep(_PAUSE_SECONDS)
     return made
 
@@ -88,16 +87,10 @@ def _see(part: Part, take: look.Take, claims: Claims, ctx: StageContext) -> bool
             if not mine:
                 return False
             if ctx.store.head(key) is None:
-                ctx.store.put(key, _packed(pa.Table.from_batches(take(part.number, part.source), schema=look.SCHEMA)))
+                ctx.store.put(key, pack(take(part.number, part.source)))
                 return True
     ctx.progress.advance(len(part.source.paths))
     return True
-
-
-def _table(parts: Sequence[Part], ctx: StageContext) -> pa.Table:
-    """All that was seen, in the order of the pictures."""
-    seen = [pq.read_table(io.BytesIO(ctx.store.get(_key(part, ctx)))).cast(look.SCHEMA) for part in parts]
-    return pa.concat_tables(seen) if seen else pa.Table.from_batches([], look.SCHEMA)
 
 
 def _finish(ref: ArtifactRef, parts: Sequence[Part], ctx: StageContext) -> ArtifactRef:
@@ -134,10 +127,4 @@ def _claim(what: str, ctx: StageContext) -> str:
 
 
 def _key(part: Part, ctx: StageContext) -> str:
-    return f"{_prefix(ctx)}parts/{part.name}.parquet"
-
-
-def _packed(table: pa.Table) -> bytes:
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
-    return out.getvalue()
+    return f"{_prefix(ctx)}parts/{part.name}.arrow"
