@@ -1,6 +1,6 @@
 """What KubeTuner costs against bare loops that do the same work; see docs/performance.md.
 
-    python -m benchmarks --material build/quickstart          all rows: a table, and build/bench.json
+    python -m benchmarks --material build/material          all rows: a table, and build/bench.json
     python -m benchmarks --only step vae --pairs 3            some rows, quickly
     python -m benchmarks --device cuda --model full           the same on a GPU with a U-Net of SDXL's size
 

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import figures, page
 from benchmarks.material import Bench, full_model, true_text_encoders
 from benchmarks.rows import ROWS
-from kubetuner.cli import malloc
+from kubetuner.diffusion import malloc
 
 _WHERE = {"unet": "cuda", "threads": "cpu"}  # rows that run on another device only when they are named
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All options."""
     whole = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    whole.add_argument("--material", type=Path, default=Path("build/quickstart"), help="folder with tiny-sdxl and photographs")
+    whole.add_argument("--material", type=Path, default=Path("build/material"), help="folder with tiny-sdxl and photographs")
     whole.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"some of: {', '.join(ROWS)}")
     whole.add_argument("--pairs", type=int, default=5, help="how often both are measured (default: %(default)s)")
     whole.add_argument("--steps", type=int, default=20, help="training steps of one measurement (default: %(default)s)")

@@ -35,8 +35,8 @@ def train(arguments: dict[str, Any]) -> dict[str, Any]:
     """The stage train over a cache that is there: peak memory."""
     from benchmarks.measure import peak_bytes
     from kubetuner.artifacts.objects import ArtifactRef
-    from kubetuner.cli import malloc
     from kubetuner.context import StageContext
+    from kubetuner.diffusion import malloc
     from kubetuner.spec.load import parse_run
     from kubetuner.spec.resolve import resolve
     from kubetuner.storage.directory import DirectoryStore
@@ -56,7 +56,7 @@ def bare_train(arguments: dict[str, Any]) -> dict[str, Any]:
 
     from benchmarks import bare
     from benchmarks.measure import peak_bytes
-    from kubetuner.cli import malloc
+    from kubetuner.diffusion import malloc
 
     malloc.keep_freed_memory(arguments["device"])
     kept = arguments["settings"]
@@ -76,7 +76,7 @@ def bare_steps(arguments: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from benchmarks import bare
-    from kubetuner.cli import malloc
+    from kubetuner.diffusion import malloc
 
     malloc.keep_freed_memory("cpu")
     training = bare.Training(Path(arguments["model"]), bare.Settings(device=torch.device("cpu")))

@@ -120,7 +120,7 @@ def true_text_encoders(folder: Path, tiny: Path) -> Path:
 
 
 def _made(folder: Path, tiny: Path, **sizes: Any) -> Path:
-    from examples.quickstart import tiny_sdxl
+    from tests.material import tiny_sdxl
 
     if not (folder / "model_index.json").exists():
         merges = (tiny / "tokenizer" / "merges.txt").read_text("utf-8").splitlines()[1:]

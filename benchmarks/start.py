@@ -88,8 +88,9 @@ def to_first_step(file: Path, store: str, device: str) -> dict[str, Any]:
 
         assert kubetuner.cli.main
         options = Namespace(file=str(file), overrides=[])
-        from kubetuner.cli import malloc, verbs
+        from kubetuner.cli import verbs
         from kubetuner.context import StageContext
+        from kubetuner.diffusion import malloc
         from kubetuner.storage import open_store
 
         run = verbs._resolved(options)

@@ -30,20 +30,22 @@ def shaken(scene: Scene, undisturbed: Outcome) -> Callable[[], None]:
     scene.forget(NAME)
     scene.apply(NAME, train=TRAIN)
 
-    def ends_as_ever() -> None:
-        scene.until(NAME, "Succeeded", seconds=600)
-        outcome = scene.outcome(NAME)
-        assert {noun: outcome.artifacts[noun] for noun in undisturbed.artifacts} == dict(undisturbed.artifacts)
-        assert outcome.lora == undisturbed.lora
-
-    return ends_as_ever
+    return lambda: _ends_as(scene, NAME, undisturbed)
 
 
-def _in_the_middle(scene: Scene, stage: str = "train") -> str:
+def _ends_as(scene: Scene, name: str, undisturbed: Outcome) -> None:
+    """Wait for a run's end and compare."""
+    scene.until(name, "Succeeded", seconds=600)
+    outcome = scene.outcome(name)
+    assert {noun: outcome.artifacts[noun] for noun in undisturbed.artifacts} == dict(undisturbed.artifacts)
+    assert outcome.lora == undisturbed.lora
+
+
+def _in_the_middle(scene: Scene, stage: str = "train", name: str = NAME) -> str:
     """The stage's pod, once it is at work."""
-    pod = scene.until_pod(NAME, stage)
+    pod = scene.until_pod(name, stage)
     if stage == "train":
-        until(lambda: (scene.status(NAME).get("progress") or {}).get("done", 0) >= 12, "a saved checkpoint", 120)
+        until(lambda: (scene.status(name).get("progress") or {}).get("done", 0) >= 12, "a saved checkpoint", 120)
     return pod
 
 
@@ -77,6 +79,29 @@ def test_node_is_lost_while_it_trains(scene: Scene, shaken: Callable[[], None]) 
         node.up()
         scene.kubectl.run("taint", "node", name, "node.kubernetes.io/out-of-service-", check=False)
         node.wait()
+
+
+def test_node_is_drained_while_it_trains(scene: Scene) -> None:
+    """As before maintenance: the pod is asked to end, saves its state, and another goes on elsewhere at no charge."""
+    name, steps = "drained", 400
+    train = {"maxSteps": steps, "checkpoint": {"everySteps": 100, "keep": 2}}
+    undisturbed = scene.laptop(name, train=train)
+    scene.forget(name)
+    scene.apply(name, train=train)
+    pod = scene.kubectl.get("pod", _in_the_middle(scene, name=name), TEAM)
+    assert pod is not None
+    node, ours = pod["spec"]["nodeName"], f"kubetuner.dev/run={name}"
+    try:
+        scene.kubectl("drain", node, "--pod-selector", ours, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
+        _ends_as(scene, name, undisturbed)
+    finally:
+        scene.kubectl("uncordon", node)
+    [other] = scene.kubectl.list("pods", TEAM, f"{ours},kubetuner.dev/stage=train")
+    assert other["spec"]["nodeName"] != node
+    work = json.loads(other["status"]["containerStatuses"][0]["state"]["terminated"]["message"])["work"]
+    assert 0 < work["stepsTrained"] < steps - 12, "it goes on where the first was asked to end"
+    rows = {row["stage"]: row for row in scene.status(name)["stages"]}
+    assert rows["train"].get("retries", 0) == 0
 
 
 def test_store_is_away_for_a_minute(scene: Scene, shaken: Callable[[], None]) -> None:

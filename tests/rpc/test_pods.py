@@ -69,7 +69,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 240.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -157,6 +157,35 @@ def test_one_pod_of_several_asked_to_stop_stops_all_with_the_state_saved(pods: P
         assert pod.message["state"] == "INTERRUPTED"
     pod = pods.run("train", {**embedded[1], "requestId": "run-train-2", "attempt": 2})
     assert pod.message["work"]["stepsTrained"] == 30 - found[0].message["work"]["stepsTrained"]
+
+
+def test_where_one_pod_of_several_is_killed_the_others_fail_soon_and_another_attempt_goes_on(
+    pods: Pods, embedded: tuple[Path, dict[str, Any]]
+) -> None:
+    place = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free_port())}
+    request = json.loads(json.dumps(embedded[1]))
+    request["spec"]["train"]["maxSteps"] = 500
+    request["spec"]["train"]["checkpoint"]["everySteps"] = 5
+    found = [pods.start("train", request, JOB_COMPLETION_INDEX=str(node), **place) for node in range(2)]
+    until(lambda: steps(pods, "run-train-1") >= 6)
+    found[1].process.kill()
+    found[1].wait()
+    began = time.monotonic()
+    assert found[0].wait(60.0) == 1, found[0].log
+    assert time.monotonic() - began < 20.0
+    assert found[0].message["error"]["retryable"]
+    assert "another process of this training is gone" in found[0].message["error"]["message"]
+    assert list((pods.store / "checkpoint").glob("*-*/index.json")), "a state to go on from"
+
+
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_pod_that_waits_for_the_others_ends_when_it_is_asked_to(pods: Pods, embedded: tuple[Path, dict[str, Any]], node: int) -> None:
+    place = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free_port())}
+    pod = pods.start("train", embedded[1], JOB_COMPLETION_INDEX=str(node), **place)
+    until(lambda: "waits for the other processes" in pod.log)
+    pod.process.send_signal(signal.SIGTERM)
+    assert pod.wait(20.0) == 143, pod.log
+    assert pod.message["state"] == "INTERRUPTED"
 
 
 WRONG: dict[str, Any] = {"id": "photographs", "source": {"uri": "photographs"}, "crop": True, "cropAspect": "sqare"}

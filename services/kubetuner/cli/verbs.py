@@ -52,8 +52,9 @@ def export_(options: Namespace, stopped: threading.Event) -> int:
 @contextmanager
 def _context(options: Namespace, stopped: threading.Event) -> Iterator[StageContext]:
     """The surroundings of the stages in this process, with progress on screen."""
-    from kubetuner.cli import malloc, progress
+    from kubetuner.cli import progress
     from kubetuner.context import StageContext
+    from kubetuner.diffusion import malloc
     from kubetuner.storage import open_store
 
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # their advice is about packages and options that a run does not use

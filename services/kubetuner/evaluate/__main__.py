@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from kubetuner.diffusion.malloc import keep_freed_memory
 from kubetuner.evaluate.server import KIND
 from kubetuner.rpc.pod import main
 
 if __name__ == "__main__":
+    keep_freed_memory(os.environ.get("KUBETUNER_DEVICE", "auto"))
     sys.exit(main(KIND))

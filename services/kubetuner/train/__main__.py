@@ -24,11 +24,18 @@ def main() -> int:
             return launch.run(ranks)
         if ranks.total > 1:
             os.environ.update(ranks.environment(0))
+    from kubetuner.diffusion.malloc import keep_freed_memory
     from kubetuner.rpc import pod
     from kubetuner.train.server import KIND
 
+    keep_freed_memory(os.environ.get("KUBETUNER_DEVICE", "auto"))
     follows = os.environ.get("RANK", "0") != "0"
-    return pod.main(replace(KIND, follows=follows, probed=os.environ.get("LOCAL_RANK", "0") == "0"))
+    code = pod.main(replace(KIND, follows=follows, probed=os.environ.get("LOCAL_RANK", "0") == "0"))
+    if code != 0 and "RANK" in os.environ:  # torch would wait at its end for what a process that is gone has begun with this one
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _gpus() -> int:

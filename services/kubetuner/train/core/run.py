@@ -21,7 +21,7 @@ from kubetuner.diffusion.objective import Objective
 from kubetuner.diffusion.precision import choose_device, choose_dtype, cost, dtype_name
 from kubetuner.errors import TrainingError
 from kubetuner.spec.keyed import keyed
-from kubetuner.train.core import plan, schedules, sources, trainable
+from kubetuner.train.core import pace, plan, schedules, sources, trainable
 from kubetuner.train.core.average import Average
 from kubetuner.train.core.compute import Compute
 from kubetuner.train.core.feed import Feed
@@ -57,7 +57,7 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
         return target
     if warning := cost(spec.train.mixed_precision, device):
         ctx.progress.note(warning)
-    compute = Compute(device=device, dtype=setting.dtype)
+    compute = Compute(device=device, dtype=setting.dtype, cancelled=ctx.cancelled, note=ctx.progress.note)
     if finished is not None and compute.rank == 0:  # what it names as kept must be there: it goes on from what is left
         ctx.progress.note(f"{gone[0].prefix} of the finished training has gone from the store; the training goes on from what is left")
         objects.drop(ctx.store, target, finished)
@@ -120,7 +120,7 @@ def _train(
         objective=Objective.of(spec.train.loss, schedule),
         rate=schedules.learning_rate(spec.train.schedule, spec.train.optimizer, steps),
         steps_per_epoch=order.steps_per_epoch(spec.train.gradient_accumulation_steps),
-        writer=Writer(ctx.store, training, rotation),
+        writer=Writer(ctx.store, training, rotation, rest=pace.FOR_A_STEP_ON_THE_CPU if setting.device.type == "cpu" else 0.0),
         ctx=ctx,
         pictures_of=lambda step: plan.pictures(manifest, order.step(step, spec.train.gradient_accumulation_steps)),
     )

@@ -1,4 +1,4 @@
-"""Memory of a run on a CPU: blocks that tensors leave are kept and used again.
+"""Memory of a run on a CPU, on a laptop and in a pod: blocks that tensors leave are kept and used again.
 
 glibc gives large blocks back to the kernel and takes them anew, page fault by page fault; measured, that is half the time of an
 autoencoder on a CPU. The settings are those of MALLOC_MMAP_THRESHOLD_ and its kin, made from within, so that no new process is needed.
