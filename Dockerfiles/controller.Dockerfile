@@ -7,17 +7,14 @@ ARG BASE=docker.io/library/python:3.11-slim
 FROM ${BASE}
 ARG SOURCE_DATE_EPOCH=0
 COPY Dockerfiles/controller.lock /opt/kubetuner/requirements.lock
-# What is removed is more than half of the whole: classes for every kind of the API, since the controller speaks in plain objects, what talks
-# to servers that it has no business with (and all that only the Hub's client needs), and what compilers would want.
+# What is removed is more than half of the whole: classes for every kind of the API, since the controller speaks in plain objects, tests, and
+# what compilers would want.
 RUN python -m pip install --root-user-action=ignore --disable-pip-version-check --no-cache-dir --no-compile --no-deps --require-hashes \
         --target /opt/kubetuner/packages --requirement /opt/kubetuner/requirements.lock \
     && cd /opt/kubetuner/packages \
     && rm -rf kubernetes/client/api kubernetes/aio/client/api \
     && find kubernetes/client/models kubernetes/aio/client/models -name '*.py' ! -name __init__.py -delete \
-    && rm -rf pyarrow/include pyarrow/includes pyarrow/src pyarrow/*flight* pyarrow/*s3* pyarrow/*_cpp_tests* \
-    && find pyarrow \( -name 'libarrow_python*.so' -o -name '*.so.*.*.*' \) -delete \
-    && rm -rf huggingface_hub hf_xet httpx2 httpcore2 h11 anyio fsspec filelock click tqdm truststore bin \
-    && rm -rf numpy/f2py Crypto/SelfTest Crypto/PublicKey Crypto/Signature Crypto/Protocol Crypto/Math Crypto/IO \
+    && rm -rf bin Crypto/SelfTest Crypto/PublicKey Crypto/Signature Crypto/Protocol Crypto/Math Crypto/IO \
     && find . -type d -name tests -prune -exec rm -rf {} + \
     && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' -o -name '*.hpp' \) -delete \
     && python -m compileall -q --invalidation-mode unchecked-hash . \
@@ -27,7 +24,7 @@ COPY services /opt/kubetuner/services
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/kubetuner/services \
     && find /opt/kubetuner/services -exec touch --no-dereference --date=@${SOURCE_DATE_EPOCH} {} +
 ENV PYTHONPATH=/opt/kubetuner/services:/opt/kubetuner/packages PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
-RUN python -c "import kubetuner.controller.__main__, kubetuner.ingest.inspection, kubetuner.storage.minio, tokenizers"
+RUN python -c "import kubetuner.controller.program, kubetuner.storage.minio, kubernetes.aio.client, kubernetes.aio.config"
 LABEL org.opencontainers.image.title="KubeTuner controller" \
       org.opencontainers.image.description="Turns TrainingRuns into Jobs, and serves RunService" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -17,6 +17,7 @@ RELEASES: Final[dict[str, dict[str, Any]]] = {
         "objectStore": {"endpoint": "https://s3.example.com:9000", "auth": {"existingSecret": "s3"}},
         "tls": {"existingSecret": "tls"},
     },
+    "no-inspection": {"objectStore": {"auth": {"existingSecret": "s3"}}, "inspection": {"enabled": False}},
     "no-service": {"objectStore": {"auth": {"existingSecret": "s3"}}, "runService": {"enabled": False}},
     # Everything that can be switched on.
     "whole": {

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "Dockerfiles"
 IMAGES = ("controller", "ingest", "stage")
 PROGRAMS = {
-    "controller": ["kubetuner.controller.__main__", "kubetuner.ingest.inspection"],
+    "controller": ["kubetuner.controller.__main__"],
     "ingest": ["kubetuner.ingest.__main__"],
     "stage": ["kubetuner.embed.__main__", "kubetuner.train.__main__", "kubetuner.evaluate.__main__"],
 }
@@ -63,6 +63,10 @@ def test_versions_are_those_of_the_tests(image: str) -> None:
 def test_small_images_hold_no_torch(image: str) -> None:
     heavy = {"torch", "diffusers", "transformers", "accelerate", "peft", "triton"}
     assert not {name for name in locked(FOLDER / f"{image}.lock") if name in heavy or name.startswith("nvidia-")}
+
+
+def test_the_controller_s_image_holds_no_tables_and_no_pictures() -> None:
+    assert not {"pyarrow", "numpy", "pillow", "tokenizers", "huggingface-hub"} & set(locked(FOLDER / "controller.lock"))
 
 
 @pytest.mark.parametrize("image", IMAGES)

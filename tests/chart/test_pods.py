@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from copy import deepcopy
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -81,15 +82,51 @@ def test_each_rule_can_be_broken(rule: str) -> None:
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_only_the_controller_and_the_test_have_a_token(name: str) -> None:
-    with_token = {key for key, pod in pods(name).items() if pod["spec"]["automountServiceAccountToken"]}
-    assert with_token == {"Deployment/kubetuner-controller", "Pod/kubetuner-test"}
+    found = pods(name)
+    assert {key for key, pod in found.items() if pod["spec"]["automountServiceAccountToken"]} == {"Pod/kubetuner-test"}
+    holders = {
+        (key, container["name"])
+        for key, pod in found.items()
+        for volume in pod["spec"]["volumes"]
+        if any("serviceAccountToken" in source for source in volume.get("projected", {}).get("sources", []))
+        for container in pod["spec"]["containers"]
+        if volume["name"] in {mount["name"] for mount in container["volumeMounts"]}
+    }
+    assert holders == {("Deployment/kubetuner-controller", "controller")}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_dry_runs_are_looked_at_beside_the_controller_by_a_socket(name: str) -> None:
+    spec = pods(name)["Deployment/kubetuner-controller"]["spec"]
+    controller, *beside = spec["containers"]
+    told = {one["name"]: one.get("value") for one in controller["env"]}
+    if name in ("no-service", "no-inspection"):
+        assert not beside
+        assert "KUBETUNER_INSPECTION" not in told
+        return
+    [looks] = beside
+    own = {one["name"]: one.get("value", "set by the cluster") for one in looks["env"]}
+    assert looks["command"] == ["python", "-m", "kubetuner.ingest.looks"]
+    assert "/ingest:" in looks["image"]
+    assert "readinessProbe" not in looks
+    assert told["KUBETUNER_INSPECTION"] == own["KUBETUNER_LISTEN"]
+    settings = rooms.read(own)
+    socket = PurePosixPath(settings.listening.address.removeprefix("unix:"))
+    mounts = [{mount["mountPath"]: mount for mount in one["volumeMounts"]}[str(socket.parent)] for one in (controller, looks)]
+    assert [(mount["name"], mount.get("readOnly", False)) for mount in mounts] == [("inspection", True), ("inspection", False)]
+    assert settings.store == "s3://kubetuner"
+    ports = [port["containerPort"] for one in spec["containers"] for port in one["ports"]]
+    assert len(ports) == len(set(ports)), "containers of a pod share its ports"
+    assert f"[::]:{looks['livenessProbe']['grpc']['port']}" == settings.listening.health_address
+    shared = {mount["name"] for mount in controller["volumeMounts"]} & {mount["name"] for mount in looks["volumeMounts"]}
+    assert shared <= {"inspection", "ca"}
 
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_what_stands_has_probes(name: str) -> None:
     for key, pod in pods(name).items():
         if not key.startswith("Pod/"):
-            [container] = pod["spec"]["containers"]
+            container = pod["spec"]["containers"][0]
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container), key
 
 

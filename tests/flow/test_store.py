@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kubetuner import local
+from kubetuner.artifacts.file_survey import survey
 from kubetuner.artifacts.garbage import Garbage, Terms, decide
-from kubetuner.artifacts.inventory import survey
 from kubetuner.errors import Interrupted
 from tests.flow.flows import Counter, Place, a_run
 
@@ -21,7 +21,7 @@ PARTS: dict[str, Any] = {
 
 def garbage(place: Place, **terms: bool) -> Garbage:
     """What is not needed when nothing counts as young."""
-    return decide(survey(place.store, files=True), Terms(now=time.time() + 7200, young_seconds=0, **terms))
+    return decide(survey(place.store), Terms(now=time.time() + 7200, young_seconds=0, **terms))
 
 
 @pytest.mark.parametrize("cache", ["eager", "on-demand"])

@@ -150,8 +150,8 @@ class Service:
 
 
 @contextmanager
-def serve(folder: Path, *, gate_clock: Any = None, client_authority: Path | None = None) -> Iterator[Service]:
-    """A server for a test."""
+def serve(folder: Path, *, gate_clock: Any = None, client_authority: Path | None = None, inspection: str = "") -> Iterator[Service]:
+    """A server for a test; `inspection` is the address of one that looks at data."""
     log.configure("info", out=io.StringIO())
     loop = _loop()
     certificates = make(folder)
@@ -160,7 +160,8 @@ def serve(folder: Path, *, gate_clock: Any = None, client_authority: Path | None
     cache.replace("", [], "0")
     runs = Runs(api, cache, journal)
     tls = Tls(certificate=certificates.certificate, key=certificates.key, client_authority=client_authority)
-    settings = ServiceSettings(store="memory:", listening=Listening(address="localhost:0", tls=tls, reflection=True))
+    listening = Listening(address="localhost:0", tls=tls, reflection=True)
+    settings = ServiceSettings(store="memory:", listening=listening, inspection=inspection)
 
     async def start() -> RunServer:
         gate = Gate(runs, clock=gate_clock) if gate_clock is not None else None

@@ -12,7 +12,7 @@ from kubetuner.errors import DataError, KubeTunerError, SpecError, SpecErrors, T
 from kubetuner.rpc import errors
 from kubetuner.rpc.errors import Refused
 from kubetuner.rpc.table import CHUNK, Table
-from kubetuner.storage import ObjectStore
+from kubetuner.storage import Content, ObjectStore
 from kubetuner.storage.directory import DirectoryStore
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1 import job_service_pb2
@@ -252,7 +252,7 @@ class Away(MemoryStore):
     is_away = False
     refused = 0
 
-    def put(self, key: str, data: bytes | Path, *, replace: bool = False, durable: bool = True) -> bool:
+    def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         if self.is_away and key.startswith("jobs/"):
             self.refused += 1
             raise KubeTunerError("the store is away")

@@ -3,7 +3,11 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -82,3 +86,30 @@ def test_every_line_is_json_and_says_what_the_process_is_about(out: io.StringIO)
     assert all((line["run"], line["stage"], line["attempt"]) == ("default/tiny", "train", 2) for line in lines)
     assert (lines[0]["loss"], lines[0]["level"]) == (0.5, "info")
     assert "ValueError: ü" in lines[2]["exception"]
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Rights are looked up as a pod's user has them, also where the tests run as root."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(65532, 0, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize(("is_there", "mode", "written"), [(True, 0o666, True), (True, 0o444, False), (False, 0, False)])
+def test_a_message_is_written_where_the_file_may_be_written_and_its_folder_may_not(is_there: bool, mode: int, written: bool) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "termination-log"
+        if is_there:
+            path.touch()
+            path.chmod(mode)
+        Path(name).chmod(0o555)
+        with nobody():
+            pod._write(path, b"{}")
+        assert (path.exists() and path.read_bytes() == b"{}") == written
+        Path(name).chmod(0o755)

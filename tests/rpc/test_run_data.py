@@ -1,4 +1,4 @@
-"""Datasets into the store, dry runs, and files out of it, over RunService: whole, broken in the middle, damaged, of somebody else."""
+"""Datasets into the store, and files out of it, over RunService: whole, broken in the middle, damaged, of somebody else."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from kubetuner.artifacts.dataset import Dataset
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.cli.main import main
 from kubetuner.controller.service_outputs import resolved_run
-from kubetuner.errors import ArtifactError, InputError, SpecErrors
+from kubetuner.errors import ArtifactError, InputError
 from kubetuner.rpc.errors import explain
 from kubetuner.v1alpha1 import run_service_pb2 as pb
 from kubetuner.v1alpha1 import run_service_pb2_grpc
-from kubetuner.v1alpha1.inspection_pb2 import Inspection
-from kubetuner.v1alpha1.training_run_pb2 import Progress
-from tests.builders import photographs
 from tests.rpc.service import Service, serve
 from tests.rpc.test_run_service import document, refusal
 
@@ -275,37 +272,6 @@ def test_without_being_asked_for_artifacts_stay(service: Service) -> None:
     with service.client() as kt:
         kt.delete("tiny")
     assert len(list(service.store.list())) == before
-
-
-def test_a_dry_run_counts_every_picture_and_writes_nothing(tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    photographs(store / "datasets" / "photographs", [(64, 64), (64, 64), (128, 64)])
-    (store / "datasets" / "photographs" / "broken.png").write_bytes(b"no picture")
-    before = sorted(store.rglob("*"))
-    with serve(tmp_path / "tls") as service:
-        service.run(_look_at(service, str(store)))
-        with service.client() as kt:
-            steps = list(kt.inspect(document()))
-    assert all(isinstance(step, Progress) for step in steps[:-1])
-    assert isinstance(found := steps[-1], Inspection)
-    assert [(row.dataset, row.images, row.used, dict(row.unused)) for row in found.datasets] == [("photographs", 4, 3, {"unreadable": 1})]
-    assert found.steps == 2
-    assert [path for path in sorted(store.rglob("*")) if path.is_file()] == [path for path in before if path.is_file()]
-
-
-async def _look_at(service: Service, store: str) -> None:
-    from kubetuner.controller.service_inspect import Inspections
-
-    service.server._service._parts.inspections = Inspections(store)
-
-
-@pytest.mark.parametrize("uri", ["/etc", "photographs", "volume://claim/x", "file:///etc"])
-def test_a_dry_run_sees_no_places_of_the_controllers_own(service: Service, uri: str) -> None:
-    run = document()
-    run["spec"]["datasets"][0]["source"]["uri"] = uri
-    with service.client() as kt, pytest.raises(SpecErrors) as caught:
-        list(kt.inspect(run))
-    assert [error.path for error in caught.value.errors] == ["spec.datasets[0].source.uri"]
 
 
 def test_the_verbs_push_apply_watch_and_fetch(

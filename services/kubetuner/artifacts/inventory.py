@@ -1,18 +1,17 @@
 """What a store holds: its artifacts as nodes, and which of them name which.
 
-survey(store) -> Inventory. Nothing is read but the listing, the indexes, what jobs were asked for, and where it is asked for, memos and
-the rows of manifests and facts.
+survey(store) -> Inventory. Nothing is read but the listing, the indexes and what jobs were asked for; file_survey.py looks further.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from kubetuner.artifacts import dataset, facts, manifest, model, objects
+from kubetuner.artifacts import dataset, model, objects
 from kubetuner.artifacts.cache import LATENTS, TEXTS
 from kubetuner.artifacts.objects import ArtifactRef, Json
 from kubetuner.errors import ArtifactError
@@ -20,7 +19,7 @@ from kubetuner.storage import ObjectStore
 from kubetuner.storage.places import STORE
 from kubetuner.storage.store import ObjectInfo
 
-NOUNS: Final = ("outputs", "report", "checkpoint", "cache", "manifest", LATENTS, TEXTS, facts.NOUN, "images", "losses", model.NOUN)
+NOUNS: Final = ("outputs", "report", "checkpoint", "cache", "manifest", LATENTS, TEXTS, "facts", "images", "losses", model.NOUN)
 """All nouns of the store, from what users ask for to what it is made from."""
 CLAIMS: Final = "claims"
 PLAIN: Final = {"datasets": 2, "models": 2, "jobs": 2, "results": 2, dataset.UPLOADS: 1}
@@ -99,8 +98,8 @@ class Inventory:
         )
 
 
-def survey(store: ObjectStore, *, files: bool = False) -> Inventory:
-    """Look at the whole store. With `files`, manifests name the facts of their files, for which their rows are read, and memos are read."""
+def survey(store: ObjectStore) -> Inventory:
+    """Look at the whole store. Manifests do not name the facts of their files, and no memos are there: file_survey.survey tells both."""
     groups: dict[ArtifactRef, list[ObjectInfo]] = {}
     plain: dict[str, list[ObjectInfo]] = {}
     claims, others = [], []
@@ -116,11 +115,8 @@ def survey(store: ObjectStore, *, files: bool = False) -> Inventory:
         else:
             others.append(info)
     nodes = {ref: _node(store, ref, found) for ref, found in groups.items()}
-    if files:
-        nodes |= _with_facts(store, nodes)
     folders = [_folder(name, infos) for name, infos in sorted(plain.items())]
-    memos = dict(_memos(store, folders)) if files else {}
-    return Inventory(nodes=nodes, folders=folders, named=frozenset(_named(store, folders)), memos=memos, claims=claims, others=others)
+    return Inventory(nodes=nodes, folders=folders, named=frozenset(_named(store, folders)), claims=claims, others=others)
 
 
 def _folder(name: str, infos: Sequence[ObjectInfo]) -> Folder:
@@ -133,7 +129,7 @@ def _named(store: ObjectStore, folders: Sequence[Folder]) -> Iterator[str]:
     for folder in folders:
         for key in folder.keys if folder.name.startswith("jobs/") else ():
             if key.rpartition("/")[2] in ("request.json", "job.json"):
-                yield from _addresses(_document(store, key))
+                yield from _addresses(document(store, key))
 
 
 def _addresses(found: object) -> Iterator[str]:
@@ -150,15 +146,7 @@ def _addresses(found: object) -> Iterator[str]:
             yield from _addresses(value)
 
 
-def _memos(store: ObjectStore, folders: Sequence[Folder]) -> Iterator[tuple[str, ArtifactRef]]:
-    for folder in folders:
-        for key in folder.keys if folder.name.startswith("results/") else ():
-            document = _document(store, key)
-            if isinstance(document, dict) and {"noun", "fingerprint"} <= document.keys():
-                yield key, ArtifactRef(noun=str(document["noun"]), fingerprint=str(document["fingerprint"]))
-
-
-def _document(store: ObjectStore, key: str) -> object:
+def document(store: ObjectStore, key: str) -> object:
     """A JSON object of the store; None where it is damaged, or deleted meanwhile."""
     try:
         return json.loads(store.get(key))
@@ -205,21 +193,3 @@ def _refers(ref: ArtifactRef, index: Json) -> Iterator[ArtifactRef]:
 def _fills(ref: ArtifactRef, index: Json) -> Iterator[str]:
     if ref.noun == "cache":
         yield from (f"{noun}/{index['encoders'][noun][:16]}" for noun, shards in index["shards"].items() if shards is None)
-
-
-def _with_facts(store: ObjectStore, nodes: dict[ArtifactRef, Node]) -> dict[ArtifactRef, Node]:
-    """The manifests, each naming the facts that tell of one of its files."""
-    shards: dict[bytes, list[ArtifactRef]] = {}
-    for ref in _whole(nodes, facts.NOUN):
-        for digest in facts.digests(store, ref):
-            shards.setdefault(digest, []).append(ref)
-    found = {}
-    for ref in _whole(nodes, manifest.NOUN):
-        digests = {bytes.fromhex(text) for text in manifest.read(store, ref).table["sha256"].to_pylist()}
-        named = {shard for digest in digests for shard in shards.get(digest, ())}
-        found[ref] = replace(nodes[ref], refers=nodes[ref].refers | named)
-    return found
-
-
-def _whole(nodes: dict[ArtifactRef, Node], noun: str) -> Iterable[ArtifactRef]:
-    return [ref for ref, node in nodes.items() if ref.noun == noun and node.complete]

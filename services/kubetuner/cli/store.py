@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from kubetuner.artifacts import garbage, inventory, objects
+from kubetuner.artifacts import file_survey, garbage, inventory, objects
 from kubetuner.artifacts.dataset import KINDS, books, digests_below
 from kubetuner.artifacts.inventory import NOUNS, Folder, Inventory, Node
 from kubetuner.artifacts.objects import ArtifactRef
@@ -104,7 +104,7 @@ def _show_folder(store: ObjectStore, folder: Folder, options: Namespace) -> int:
 
 
 def _show(store: ObjectStore, options: Namespace) -> int:
-    found = inventory.survey(store, files=True)
+    found = file_survey.survey(store)
     if (folder := _folder(found, options.ref)) is not None:
         return _show_folder(store, folder, options)
     node = _find(found, options.ref)
@@ -161,7 +161,7 @@ def _gc(store: ObjectStore, options: Namespace) -> int:
     if not 0 <= options.min_age_hours < 1e6:
         raise InputError(f"--min-age-hours: {options.min_age_hours:g} is no age; give hours from 0 on")
     terms = garbage.Terms(now=time.time(), young_seconds=options.min_age_hours * 3600, caches=options.caches)
-    found = garbage.decide(inventory.survey(store, files=True), terms)
+    found = garbage.decide(file_survey.survey(store), terms)
     return _delete(store, found.nodes, list(found.keys()), options, dry=options.dry_run)
 
 

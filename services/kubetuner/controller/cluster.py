@@ -8,18 +8,21 @@ one takes, so a connection that died in silence is noticed.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from importlib.util import find_spec, module_from_spec
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from kubetuner.controller.api import ApiError, Change, Json, Kind, Page
 from kubetuner.controller.metrics import Metrics
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
 
 _SILENCE: Final = 80.0  # bookmarks come about once a minute
 _CALL: Final = aiohttp.ClientTimeout(total=30, connect=10)
@@ -130,6 +133,10 @@ class KubernetesCluster:
 
 async def connect(kubeconfig: str = "", *, pool: int = 100, metrics: Metrics | None = None) -> KubernetesCluster:
     """The cluster of a kubeconfig, or with an empty path the one that this pod runs in."""
+    _spare("kubernetes", "aio")
+    from kubernetes.aio.client import ApiClient, Configuration
+    from kubernetes.aio.config import load_incluster_config, load_kube_config
+
     configuration = Configuration()
     if kubeconfig:
         await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
@@ -140,6 +147,21 @@ async def connect(kubeconfig: str = "", *, pool: int = 100, metrics: Metrics | N
     client = ApiClient(configuration)
     client.user_agent = "kubetuner-controller"
     return KubernetesCluster(client, metrics)
+
+
+def _spare(package: str, part: str) -> None:
+    """Let a part of a package be imported without what both import at their start: of `kubernetes`, the half that waits in threads, with
+    requests, OAuth and WebSockets, and in `aio` informers and elections, which are 9 MB and 0.2 s for nothing."""
+    above = None
+    for name in (package, f"{package}.{part}"):
+        found = sys.modules.get(name)
+        if found is None:
+            spec = find_spec(name)
+            assert spec is not None, "a package that is installed"
+            found = sys.modules[name] = module_from_spec(spec)
+        if above is not None:
+            setattr(above, part, found)
+        above = found
 
 
 async def _line(response: aiohttp.ClientResponse) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import grpc
 from kubetuner.artifacts.objects import canonical, fingerprint
 from kubetuner.controller import runs as events
 from kubetuner.controller import service_pages as pages
+from kubetuner.controller import service_removal
 from kubetuner.controller.api import GROUP, ApiError, Json
 from kubetuner.controller.runs import FINISHED, Gone, Runs, TooOld
 from kubetuner.controller.service_auth import CALLER, Gate
@@ -137,8 +139,9 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def InspectRun(self, request: pb.InspectRunRequest, context: Any) -> AsyncIterator[pb.InspectRunResponse]:
         await self._parts.gate.allow("create", request.namespace)
         document(request.run, request.namespace)
-        async for answer in self._parts.inspections.look(request.run):
-            yield answer
+        async with aclosing(self._parts.inspections.look(request.run, context.time_remaining())) as answers:
+            async for answer in answers:
+                yield answer
 
     async def CompareDataset(self, request: pb.CompareDatasetRequest, context: Any) -> pb.CompareDatasetResponse:
         await self._parts.gate.allow("create", request.namespace)
@@ -201,13 +204,8 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         return message(await self._runs.patch(ref.namespace, ref.name, {"spec": spec}))
 
     async def _remove(self, run: Json, others: list[Json]) -> None:
-        def remove() -> None:
-            from kubetuner.controller import service_removal  # brings pyarrow, a third of the controller's memory
-
-            service_removal.remove(self._parts.store, run, others)
-
         try:
-            await asyncio.get_running_loop().run_in_executor(self._parts.executor, remove)
+            await asyncio.get_running_loop().run_in_executor(self._parts.executor, service_removal.remove, self._parts.store, run, others)
         except KubeTunerError as error:
             words = f"the run is deleted, but not all of its artifacts ({error}); `kubetuner store gc` removes what nothing needs"
             raise Refused(grpc.StatusCode.ABORTED, "ARTIFACTS_LEFT", words) from error

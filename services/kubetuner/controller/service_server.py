@@ -5,6 +5,7 @@ KUBETUNER_TLS_CERT, KUBETUNER_TLS_KEY, KUBETUNER_TLS_CLIENT_CA     files; read a
 KUBETUNER_GRPC_INSECURE   1 serves without TLS, for a proxy in the same pod that adds it
 KUBETUNER_AUDIENCE        audience that callers' tokens must have (kubetuner)
 KUBETUNER_REFLECTION      1 tells callers the schema
+KUBETUNER_INSPECTION      address of the server that looks at data for dry runs (unix:/path); empty for none
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class ServiceSettings:
     store: str
     listening: Listening
     audience: str = AUDIENCE
+    inspection: str = ""
 
 
 def read(environment: Mapping[str, str]) -> ServiceSettings | None:
@@ -61,7 +63,12 @@ def read(environment: Mapping[str, str]) -> ServiceSettings | None:
     store = environment.get("KUBETUNER_STORE", "")
     if not store:
         raise SettingError("KUBETUNER_STORE: not set; give the object store, as s3://bucket/prefix")
-    return ServiceSettings(store=store, listening=found, audience=environment.get("KUBETUNER_AUDIENCE") or AUDIENCE)
+    return ServiceSettings(
+        store=store,
+        listening=found,
+        audience=environment.get("KUBETUNER_AUDIENCE") or AUDIENCE,
+        inspection=environment.get("KUBETUNER_INSPECTION", ""),
+    )
 
 
 class RunServer:
@@ -81,7 +88,7 @@ class RunServer:
             store=opened,
             datasets=Datasets(opened, self._executor),
             outputs=Outputs(opened, self._executor),
-            inspections=Inspections(settings.store),
+            inspections=Inspections(settings.inspection),
             executor=self._executor,
         )
         self._health = health.aio.HealthServicer()

@@ -2,7 +2,7 @@
 
     python -m kubetuner.ingest.inspection < run.json
 
-In: a resolved run as JSON. Out: a line of JSON for each step of an InspectRun answer, `{"progress": ...}` now and then and one
+In: a resolved run as JSON. Out: a line of JSON for each step of an InspectDatasets answer, `{"progress": ...}` now and then and one
 `{"inspection": ...}` at the end; or `{"error": ...}`, a JobError. Nothing is written to the store.
 """
 
@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -64,9 +63,8 @@ class Told:
 
 def look(run: TrainingRun, store: ObjectStore, out: TextIO) -> None:
     """Inspect a resolved run and tell how far it is and what was found."""
-    with tempfile.TemporaryDirectory(prefix="kubetuner-inspect-") as folder:
-        ctx = StageContext(store=DryStore(store), base=Path(folder), progress=Told(out), cancelled=threading.Event())
-        say(out, "inspection", message(inspect(run, ctx)))
+    ctx = StageContext(store=DryStore(store), base=Path.cwd(), progress=Told(out), cancelled=threading.Event())
+    say(out, "inspection", message(inspect(run, ctx)))
 
 
 def message(found: Json) -> Inspection:
@@ -115,7 +113,7 @@ def say(out: TextIO, kind: str, what: Message) -> None:
 
 
 def stay_small(most_bytes: int) -> None:
-    """Use one core, and at most so much memory: where several share a container, the whole of it is ended for the greed of one."""
+    """Use one core, and at most so much memory: a container that takes too much is ended whole, and its server with it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if most_bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kubetuner.artifacts import cache, checkpoint, facts, manifest, objects, report
+from kubetuner.artifacts import cache, checkpoint, facts, file_survey, inventory, manifest, objects, report
 from kubetuner.artifacts.facts import Fact
 from kubetuner.artifacts.inventory import survey
 from kubetuner.artifacts.manifest import SCHEMA
@@ -45,7 +45,7 @@ def filled() -> MemoryStore:
 
 
 def test_every_noun_tells_what_it_was_made_from() -> None:
-    nodes = survey(filled(), files=True).nodes
+    nodes = file_survey.survey(filled()).nodes
     names = {f"{ref.noun}/{ref.fingerprint[:2]}": {f"{to.noun}/{to.fingerprint[:2]}" for to in node.refers} for ref, node in nodes.items()}
     assert names["report/r"] == {"checkpoint/t", "images/i"}
     assert names["checkpoint/t"] == {"cache/c", "checkpoint/t-"}
@@ -100,10 +100,14 @@ def test_what_users_pushed_and_jobs_left_is_told_by_name() -> None:
     store.put("jobs/j/job.json", json.dumps({"model": {"fingerprint": "b" * 40, "noun": "model"}}).encode())
     store.put("jobs/k/job.json", b"{")
     store.put("results/train/1.json", b'{"noun": "checkpoint", "fingerprint": "t"}')
-    found = survey(store, files=True)
+    found = file_survey.survey(store)
     assert {folder.name: len(folder.keys) for folder in found.folders} == {
         "datasets/dog": 2, "models/tiny": 1, "uploads": 1, "jobs/j": 2, "jobs/k": 1, "results/train": 1
     }  # fmt: skip
     assert found.named == {f"model/{model}", "datasets/dog/deep", f"model/{'b' * 40}"}
     assert found.memos == {"results/train/1.json": ArtifactRef(noun="checkpoint", fingerprint="t")}
     assert found.others == []
+
+
+def test_the_nouns_of_tables_are_among_all() -> None:
+    assert {facts.NOUN, "manifest"} <= set(inventory.NOUNS)

@@ -159,5 +159,5 @@ def test_a_damaged_object_is_refused_by_name_or_read_as_it_was_written(whole: di
                 assert known, (number, victim, str(error))  # noqa: PT017 (of each of a thousand)
             else:
                 assert found == expected[name], (number, victim, name)
-        assert inventory.survey(store, files=False).nodes
+        assert inventory.survey(store).nodes
     assert refused > COUNT * 0.8
