@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Final
 
 import pyarrow as pa
@@ -72,8 +72,11 @@ def scratch() -> Iterator[IO[bytes]]:
     folder = transfer.cache_folder()
     with writing():
         file = tempfile.NamedTemporaryFile(dir=folder if folder.is_dir() else None)  # noqa: SIM115 (closed below)
-    with file:
+    try:
         yield file
+    finally:
+        with suppress(OSError):  # what could not be written was said, and nobody reads it any more
+            file.close()
 
 
 @contextmanager
