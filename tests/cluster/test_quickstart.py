@@ -1,4 +1,4 @@
-"""The quickstart as the pages tell it: examples/cluster.yaml by kubectl, with the bytes of examples/quickstart.yaml on a laptop.
+"""The way of the quickstart on a cluster: a run by kubectl gives the bytes that the same run gives on a laptop.
 
 What makes them comparable: one thread on both sides (sums come out otherwise with more), and a model whose folder has the same name, since
 the LoRA's header says it.
@@ -22,12 +22,12 @@ from tests.cluster.release import TEAM
 from tests.cluster.scene import STAGES, Scene
 
 ROOT: Final = Path(__file__).parents[2]
-MATERIAL: Final = ROOT / "build" / "quickstart"
+MATERIAL: Final = ROOT / "build" / "material"
 NAME: Final = "photographs"
-BESIDE: Final = "quickstart"  # other tests have data and a model of the same names
+BESIDE: Final = "material"  # other tests have data and a model of the same names
 ELSEWHERE: Final = {
     rb"store:model/[0-9a-f]{40}": b"tiny-sdxl",
-    rb"(store:(datasets|models)|\.\./build)/quickstart/": b"",
+    rb"(store:(datasets|models)|\.\./\.\./build)/material/": b"",
     rb"  namespace: team\n": b"",
     rb'python(": "| )3\.\d+\.\d+': b"python",  # an image has another patch of it than this machine
 }
@@ -38,7 +38,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `kubetuner run` makes."""
     folder = tmp_path_factory.mktemp("laptop")
     _kubetuner(
-        "run", "examples/quickstart.yaml", "--store", folder / "store", "--out", folder / "out", environment={"OMP_NUM_THREADS": "1"}
+        "run", "tests/material/photographs.yaml", "--store", folder / "store", "--out", folder / "out", environment={"OMP_NUM_THREADS": "1"}
     )
     return folder / "out"
 
@@ -51,7 +51,7 @@ def test_quickstart_gives_the_files_of_a_laptop(door: Door, scene: Scene, laptop
         door.kubetuner("newcomer", "push", MATERIAL / folder, f"{kind}/{BESIDE}/{folder}")
     straight = f"s3://{BUCKET}"
     _kubetuner("push", MATERIAL / "heldout", f"datasets/{BESIDE}/heldout", "--store", straight, environment=scene.store.environment)
-    text = (ROOT / "examples" / "cluster.yaml").read_text()
+    text = (ROOT / "tests" / "material" / "cluster.yaml").read_text()
     for kind in ("datasets", "models"):
         text = text.replace(f"store:{kind}/", f"store:{kind}/{BESIDE}/")
     (tmp_path / "cluster.yaml").write_text(text)

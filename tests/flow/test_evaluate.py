@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
+from PIL import Image
 from safetensors.torch import load_file
 
 from kubetuner.artifacts import report
@@ -126,6 +129,109 @@ def test_no_prompts_draw_nothing(done: Place) -> None:
     assert ctx.work["imagesGenerated"] == 0
 
 
+def a_comparing_run() -> TrainingRun:
+    """`a_small_run()` with held-out captions drawn at two strengths, and a contact sheet."""
+    run = a_small_run()
+    run.spec.evaluate.dataset_prompts, run.spec.evaluate.contact_sheet = 2, 3
+    run.spec.evaluate.adapter_scales[:] = [0, 0.5, 1]
+    return run
+
+
+@pytest.fixture(scope="module")
+def compared(done: Place) -> Place:
+    """A place where `a_comparing_run()` is evaluated."""
+    place = copy(done)
+    evaluated(place, a_comparing_run())
+    return place
+
+
+def test_captions_of_held_out_pictures_are_drawn_beside_the_true_ones(compared: Place) -> None:
+    found = report.read(compared.store, evaluated(compared, a_comparing_run()))
+    own, *rows = found.document["images"][1:]
+    assert "true" not in own
+    assert [(row["prompt"], row["dataset"]) for row in rows] == [("a green picture 001", "heldout")] * 2 + [
+        ("a red picture 000", "heldout")
+    ] * 2
+    names = [row["base"] for row in rows] + [row["true"] for row in rows] + [row["image"] for row in found.document["contactSheet"]]
+    sizes = {name: Image.open(io.BytesIO(found.image(name))).size for name in names}
+    assert {sizes[row["true"]] for row in rows} == {(row["width"], row["height"]) for row in rows}
+    assert all(sizes[row["true"]] == sizes[row["base"]] for row in rows)
+    assert len(found.document["contactSheet"]) == 3
+
+
+def test_true_pictures_are_those_of_their_captions(compared: Place) -> None:
+    """The tiny autoencoder's weights are random, yet two pictures do not come out of it alike."""
+    found = report.read(compared.store, evaluated(compared, a_comparing_run()))
+    pictures = {row["prompt"]: found.image(row["true"]) for row in found.document["images"] if "true" in row}
+    assert len(set(pictures.values())) == 2
+
+
+def test_strengths_lie_between_the_base_and_what_was_trained(compared: Place) -> None:
+    found = report.read(compared.store, evaluated(compared, a_comparing_run()))
+    for row in found.document["images"]:
+        [half] = row["strengths"]
+        assert half["scale"] == 0.5
+        base, middle, tuned = (_pixels(found.image(name)) for name in (row["base"], half["image"], row["tuned"]))
+        assert abs(base - tuned).max() > 0
+        assert abs(middle - base).mean() < abs(tuned - base).mean()
+        assert abs(middle - tuned).mean() < abs(tuned - base).mean()
+
+
+def test_drawing_at_other_strengths_leaves_all_else_as_it_was(done: Place, compared: Place) -> None:
+    before = report.read(done.store, evaluated(done, a_small_run()))
+    after = report.read(compared.store, evaluated(compared, a_comparing_run()))
+    assert (after.document["evaluation"], after.index["exports"]) == (before.document["evaluation"], before.index["exports"])
+    assert [after.image(row["tuned"]) for row in after.document["images"][:2]] == [
+        before.image(row["tuned"]) for row in before.document["images"]
+    ]
+
+
+def test_what_is_drawn_is_measured_at_each_strength(compared: Place) -> None:
+    found = report.read(compared.store, evaluated(compared, a_comparing_run())).document["measures"]
+    assert (found["images"], found["pictures"]) == (4, 2)
+    assert [row["scale"] for row in found["drawn"]] == [0, 0.5, 1]
+    assert all(0 <= row["colourless"] <= 1 and 1 <= row["rank"] <= 2 and 0 <= row["first"] <= 1 for row in found["drawn"])
+
+
+def test_a_report_that_was_not_asked_for_more_has_nothing_more(done: Place) -> None:
+    found = report.read(done.store, evaluated(done, a_small_run())).document
+    assert not {"measures", "contactSheet"} & found.keys()
+    assert all(row.keys() == {"prompt", "negativePrompt", "width", "height", "seed", "base", "tuned"} for row in found["images"])
+
+
+@pytest.mark.parametrize("after", [0, 21])
+def test_an_interrupted_comparison_goes_on_to_the_same_report(done: Place, compared: Place, after: int) -> None:
+    run, place = a_comparing_run(), copy(done, without=("images", "losses", "report"))
+    stopped, resumed = place.context(Counter(stage="evaluate", after=after)), place.context()
+    with pytest.raises(Interrupted):
+        evaluated(place, run, stopped)
+    found = evaluated(place, run, resumed)
+    assert stopped.work["imagesGenerated"] + resumed.work["imagesGenerated"] == 18
+    assert place.store.get(found.key("index.json")) == compared.store.get(found.key("index.json"))
+
+
+def test_outputs_hold_every_picture_of_the_report(compared: Place, tmp_path: Path) -> None:
+    files = write(copy(compared), a_comparing_run(), tmp_path / "out")
+    document = json.loads(files["report/report.json"])
+    named = {row[which] for row in document["images"] for which in ("base", "tuned", "true") if which in row}
+    named |= {drawn["image"] for row in document["images"] for drawn in row["strengths"]} | {
+        row["image"] for row in document["contactSheet"]
+    }
+    assert {f"report/{name}" for name in named} == {name for name in files if name.startswith("report/images/")}
+
+
+def test_pictures_are_shown_where_the_sources_are_gone(done: Place, compared: Place, tmp_path: Path) -> None:
+    """The latents are all it takes."""
+    place = copy(done, without=("images", "report"))
+    run = a_comparing_run()
+    checkpoint = place.trained(run, place.context())
+    away = Place(tmp_path)
+    away.store = place.store
+    (tmp_path / "tiny-sdxl").symlink_to((done.base / "tiny-sdxl").resolve())
+    found = evaluate(run.spec, checkpoint, away.context())
+    assert place.store.get(found.key("index.json")) == compared.store.get(found.key("index.json"))
+
+
 def write(place: Place, run: TrainingRun, out: Path) -> dict[str, bytes]:
     write_outputs(place.store, evaluated(place, run), run, out, {"phase": "Succeeded"}, base=place.base)
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
@@ -172,9 +278,11 @@ def test_the_report_shows_what_a_users_tool_draws(done: Place, tmp_path: Path) -
     assert len(set(drawn)) > 20
 
 
-def _open(path: Path) -> bytes:
-    from PIL import Image
+def _pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.float64)
 
+
+def _open(path: Path) -> bytes:
     return Image.open(path).convert("RGB").tobytes()
 
 

@@ -37,7 +37,7 @@ def test_no_file_names_a_package_registry(address: str) -> None:
 
 
 LOCKS = (
-    "requirements.lock", "examples/quickstart/materials.lock", "tests/minio/go.lock", "tests/chart/helm.lock",
+    "requirements.lock", "tests/material/materials.lock", "tests/minio/go.lock", "tests/chart/helm.lock",
     "Dockerfiles/controller.lock", "Dockerfiles/ingest.lock", "Dockerfiles/stage.lock",
 )  # fmt: skip
 

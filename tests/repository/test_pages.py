@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/README.md", "docs/cluster.md", "examples/quickstart/README.md")
+PAGES = (
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/README.md", "docs/cluster.md", "tests/material/README.md",
+    "examples/quickstart/README.md", "examples/mini-sdxl/README.md", "examples/full/README.md", "examples/sdxl/README.md",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -217,5 +217,5 @@ def _rules(found: Any) -> list[Json]:
 
 def _description(field: FieldDescriptor, comments: dict[str, str]) -> str:
     value = schema.default(field)
-    shown = ", ".join(value) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
+    shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
     return comments[field.full_name] + (f" Default: {shown}." if value is not None and "Default:" not in comments[field.full_name] else "")

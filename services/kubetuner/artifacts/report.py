@@ -2,7 +2,7 @@
 
 report/<fingerprint>/index.json       which checkpoint it is about, digests of the verified exports
 report/<fingerprint>/report.json      scores, curves, counts; images by name
-report/<fingerprint>/images/*.png     base and tuned images
+report/<fingerprint>/images/*.png     base and tuned images, and pictures of the datasets
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class Report:
     def image(self, name: str) -> bytes:
         """An image of the document by its name, as PNG."""
         return objects.read(self.store, self.ref, self.index, name)
+
+    @property
+    def images(self) -> list[str]:
+        """Names of all images."""
+        return [row["name"] for row in self.index["objects"] if row["name"].startswith("images/")]
 
     @property
     def checkpoint(self) -> ArtifactRef:

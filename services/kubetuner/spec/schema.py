@@ -69,7 +69,9 @@ def default(field: FieldDescriptor) -> Json | None:
     if field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated and not text.startswith('"'):
         return text
     value = json.loads(text)
-    return float(value) if field.type == FieldDescriptor.TYPE_DOUBLE else value
+    if field.type != FieldDescriptor.TYPE_DOUBLE:
+        return value
+    return [float(item) for item in value] if field.is_repeated else float(value)
 
 
 @cache

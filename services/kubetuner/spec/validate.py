@@ -99,10 +99,11 @@ def _size(value: Any, field: FieldDescriptor, rule: str) -> str:
 
 def _across(proto: Any, path: str, holder: Any, field: FieldDescriptor | None, value: Any) -> SpecError:
     """Words for a rule across fields, and the path of the first field that its message names and the user gave."""
+    if field is not None and schema.is_list(field) and not path.endswith("]"):
+        given = "" if schema.is_message(field) else f"[{', '.join(map(shown, value))}] given; "
+        return SpecError(path, given + proto.message)
     if field is not None and field.message_type is None:
         return SpecError(path, f"{shown(value)} given; {proto.message}")
-    if field is not None and schema.is_list(field) and not path.endswith("]"):
-        return SpecError(path, proto.message)
     named = [name for name in dict.fromkeys(_NAMED.findall(proto.message)) if name in schema.fields(holder.DESCRIPTOR)]
     given_fields = [name for name in named if _is_given(holder, schema.fields(holder.DESCRIPTOR)[name])]
     values = ", ".join(f"{name}: {_brief(holder, schema.fields(holder.DESCRIPTOR)[name])}" for name in given_fields)

@@ -456,7 +456,7 @@ class Checkpoint(_message.Message):
     def __init__(self, every_steps: _Optional[int] = ..., keep: _Optional[int] = ...) -> None: ...
 
 class Evaluate(_message.Message):
-    __slots__ = ("prompts", "negative_prompt", "resolutions", "guidance", "guidance_rescale", "steps", "seed", "num_images", "sampler", "loss")
+    __slots__ = ("prompts", "negative_prompt", "resolutions", "guidance", "guidance_rescale", "steps", "seed", "num_images", "sampler", "loss", "dataset_prompts", "contact_sheet", "adapter_scales")
     PROMPTS_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
     RESOLUTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -467,6 +467,9 @@ class Evaluate(_message.Message):
     NUM_IMAGES_FIELD_NUMBER: _ClassVar[int]
     SAMPLER_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
+    DATASET_PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_SHEET_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_SCALES_FIELD_NUMBER: _ClassVar[int]
     prompts: _containers.RepeatedScalarFieldContainer[str]
     negative_prompt: str
     resolutions: _containers.RepeatedScalarFieldContainer[str]
@@ -477,7 +480,10 @@ class Evaluate(_message.Message):
     num_images: int
     sampler: str
     loss: EvaluationLoss
-    def __init__(self, prompts: _Optional[_Iterable[str]] = ..., negative_prompt: _Optional[str] = ..., resolutions: _Optional[_Iterable[str]] = ..., guidance: _Optional[float] = ..., guidance_rescale: _Optional[float] = ..., steps: _Optional[int] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., sampler: _Optional[str] = ..., loss: _Optional[_Union[EvaluationLoss, _Mapping]] = ...) -> None: ...
+    dataset_prompts: int
+    contact_sheet: int
+    adapter_scales: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, prompts: _Optional[_Iterable[str]] = ..., negative_prompt: _Optional[str] = ..., resolutions: _Optional[_Iterable[str]] = ..., guidance: _Optional[float] = ..., guidance_rescale: _Optional[float] = ..., steps: _Optional[int] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., sampler: _Optional[str] = ..., loss: _Optional[_Union[EvaluationLoss, _Mapping]] = ..., dataset_prompts: _Optional[int] = ..., contact_sheet: _Optional[int] = ..., adapter_scales: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class EvaluationLoss(_message.Message):
     __slots__ = ("num_images", "num_timesteps")

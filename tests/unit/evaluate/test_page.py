@@ -57,6 +57,17 @@ def test_every_image_says_what_it_is() -> None:
     assert images[1].startswith("Tuned model: ")
 
 
+def test_true_pictures_stand_beside_what_is_drawn() -> None:
+    text = page.render(a_report(prompts=(), compared=("a lineart emoji of a crab",), sheet=("a cat", HOSTILE)), a_run())
+    drawn = re.findall(r'data-zoom data-scale="([^"]+)"', text)
+    said = re.findall(r'alt="([^"]*)"><span class="tag"', text)
+    assert drawn == ["0", "0.5", "1"]
+    assert [words.split(":")[0] for words in said] == ["Base model", "Tuned model at strength 0.5", "Tuned model", "True picture"]
+    for words in ("54 %", "97 %", "99.6 %", "13.6", "5.8", "12 %", "50 %", 'title="a cat"', 'data-scales="[0.0, 0.5, 1.0]"'):
+        assert words in text, words
+    assert text.count("<script>") == 1
+
+
 def test_equal_reports_make_equal_pages() -> None:
     assert page.render(a_report(), a_run()) == page.render(a_report(), a_run())
 

@@ -131,6 +131,10 @@ def test_keyed_holds_what_differs_from_the_defaults() -> None:
     assert keyed(spec.train) == {"lora": {"alpha": 16.0}, "optimizer": {"learningRate": 1e-4}, "maxSteps": 10}
 
 
+def test_fields_of_later_versions_change_no_key_of_before() -> None:
+    assert keyed(resolve(small()).spec.evaluate).keys() <= {"prompts", "resolutions", "seed"}
+
+
 def test_keyed_is_the_same_for_a_default_left_out_and_written() -> None:
     written = resolve(small(batchSize=1, schedule={"warmupSteps": 0}, lora={"rank": 16, "alpha": 16}))
     assert keyed(written.spec) == keyed(resolve(small()).spec)

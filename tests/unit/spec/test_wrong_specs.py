@@ -79,6 +79,10 @@ def faults(*overrides: str) -> dict[str, str]:
         ("evaluate.resolutions=[1024]", "spec.evaluate.resolutions[0]", ["1024 is a whole number", "text is expected"]),
         ("evaluate.resolutions=[x]", "spec.evaluate.resolutions[0]", ["WIDTHxHEIGHT in pixels"]),
         ("evaluate.resolutions=1024x1024", "spec.evaluate.resolutions", ["write it as [1024x1024]"]),
+        ("evaluate.adapterScales=[0.5]", "spec.evaluate.adapterScales", ["[0.5] given", "1 must be among the adapterScales"]),
+        ("evaluate.adapterScales=[1, 1]", "spec.evaluate.adapterScales", ["name each of the adapterScales once"]),
+        ("evaluate.adapterScales=[1, 3]", "spec.evaluate.adapterScales[1]", ["3 given", "from -2 to 2"]),
+        ("evaluate.datasetPrompts=1000", "spec.evaluate.datasetPrompts", ["1000 given", "from 0 to 256"]),
         ("evaluate.prompts=['']", "spec.evaluate.prompts[0]", ["empty or not given"]),
         ("metadata.name=Big Name", "metadata.name", ['"Big Name" given', "lower-case letters"]),
         ("metadata.labels={a: 1}", "metadata.labels.a", ["1 is a whole number", "text is expected"]),
@@ -92,6 +96,24 @@ def test_a_mistake_is_told_with_path_value_and_cure(override: str, path: str, wo
     found = faults(override)
     assert path in found
     assert [word for word in words if word not in found[path]] == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["train={type: full, maxSteps: 1}", "evaluate.adapterScales=[0.5, 1]"], "draws at strengths of a LoRA"),
+        (["datasets[2].disabled=true", "evaluate.datasetPrompts=3"], "add a dataset with datasetType: eval"),
+    ],
+)
+def test_what_evaluate_cannot_draw_is_told(overrides: list[str], words: str) -> None:
+    assert words in faults(*overrides)["spec.evaluate"]
+
+
+@pytest.mark.parametrize("override", ["evaluate.adapterScales=[0, 0.5, 1]", "evaluate.adapterScales=[]", "evaluate.datasetPrompts=3"])
+def test_what_evaluate_can_draw_passes(override: str) -> None:
+    document = copy.deepcopy(valid())
+    apply(document, [override])
+    parse_run(document)
 
 
 def test_all_mistakes_are_told_at_once() -> None:

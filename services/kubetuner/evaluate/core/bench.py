@@ -23,9 +23,10 @@ from kubetuner.diffusion.load import ModelSource, load_scheduler_config, load_va
 from kubetuner.diffusion.noise import NoiseSchedule
 from kubetuner.diffusion.precision import choose_device, choose_dtype, dtype_name
 from kubetuner.errors import KubeTunerError
-from kubetuner.evaluate.core import images, loss, samplers, samples
+from kubetuner.evaluate.core import images, loss, samplers, samples, shown
 from kubetuner.evaluate.core.images import Embedding, Shot
 from kubetuner.evaluate.core.loss import Sample
+from kubetuner.evaluate.core.shown import Shown
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
 _FORMAT: Final = 1
@@ -48,6 +49,8 @@ class Bench:
     embeddings: dict[str, Embedding]
     texts: Sequence[ArtifactRef]
     """Shards that hold the prompts' embeddings."""
+    shown: Shown
+    """Pictures of the datasets for the page, decoded and kept."""
     settings: Json
     """What decides an image besides the shot and the weights."""
 
@@ -61,7 +64,10 @@ def set_up(spec: TrainingRunSpec, model: ModelSource, training: Json, embedded: 
     )
     texts = TextEncoder(model, dtype=choose_dtype("auto", device), device=device)
     vae = VaeEncoder(model, dtype=choose_dtype(spec.embed.vae.precision, device), device=device)
-    prompts = [*spec.evaluate.prompts, spec.evaluate.negative_prompt] if spec.evaluate.prompts else []
+    pictures = shown.choose(spec, manifest, model.digest("vae"))
+    shown.keep(pictures, spec, embedded, model, vae, device, ctx)
+    prompts = [*spec.evaluate.prompts, *(view.caption for view in pictures.prompts)]
+    prompts += [spec.evaluate.negative_prompt] if prompts else []
     pool = Pool(ctx.store, cache.TEXTS, texts.id)
     pool.refresh()
     return Bench(
@@ -76,6 +82,7 @@ def set_up(spec: TrainingRunSpec, model: ModelSource, training: Json, embedded: 
         timesteps=loss.fixed_timesteps(spec.evaluate.loss.num_timesteps, schedule.num_timesteps),
         embeddings=samples.embed(spec, prompts, pool, texts, ctx),
         texts=pool.holding(map(cache.text_key, prompts)),
+        shown=pictures,
         settings=images.sampling(
             spec.evaluate,
             prediction_type=schedule.prediction_type,
@@ -85,11 +92,11 @@ def set_up(spec: TrainingRunSpec, model: ModelSource, training: Json, embedded: 
     )
 
 
-def start(bench: Bench, wanted: dict[str, dict[ArtifactRef, Shot]], weighed: Sequence[object]) -> None:
-    """Progress counts passes of the U-Net, the unit that images and losses share."""
+def start(bench: Bench, num_images: int, weighed: Sequence[object]) -> None:
+    """Progress counts passes of the U-Net, the unit that images and losses share; so many images are to be drawn."""
     table = len(bench.rows) * len(bench.timesteps)
     done = table * sum(objects.find(bench.ctx.store, table_ref(bench, weights)) is not None for weights in weighed)
-    draws = sum(len(shots) for shots in wanted.values()) * bench.settings["steps"]
+    draws = num_images * bench.settings["steps"]
     bench.ctx.progress.start("evaluate", "passes", table * len(weighed) + draws, done)
 
 

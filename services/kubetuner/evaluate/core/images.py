@@ -23,7 +23,8 @@ from kubetuner.v1alpha1.training_run_pb2 import Evaluate
 
 NOUN: Final = "images"
 _FORMAT: Final = 1
-_NAME: Final = "image.png"
+NAME: Final = "image.png"
+"""The object that holds the picture."""
 
 Embedding = tuple[torch.Tensor, torch.Tensor]
 """Hidden states [77, 2048] and pooled output [1280] of a prompt."""
@@ -48,6 +49,36 @@ def shots(evaluate: Evaluate) -> list[Shot]:
         for prompt in evaluate.prompts
         for width, height in sizes
         for number in range(evaluate.num_images)
+    ]
+
+
+def shots_of(evaluate: Evaluate, caption: str, width: int, height: int) -> list[Shot]:
+    """A picture's caption in its size x seeds."""
+    return [
+        Shot(prompt=caption, negative_prompt=evaluate.negative_prompt, width=width, height=height, seed=evaluate.seed + number)
+        for number in range(evaluate.num_images)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawer:
+    """Weights that draw every shot."""
+
+    name: str
+    """`base`, `tuned`, or `tuned-0.5` for another strength of the LoRA; part of the files' names."""
+    scale: float
+    """Strength of what was trained: 0 for the base model."""
+    weights: object
+    """Stands for the content of all parts of the model that draw."""
+
+
+def drawers(evaluate: Evaluate, checkpoint: str, digests: Json) -> list[Drawer]:
+    """The base model, what was trained, and the other strengths of it that are asked for."""
+    others = sorted(scale for scale in evaluate.adapter_scales if scale not in (0, 1))
+    return [
+        Drawer(name="base", scale=0, weights=["base", digests]),
+        Drawer(name="tuned", scale=1, weights=[checkpoint, digests]),
+        *(Drawer(name=f"tuned-{scale:g}", scale=scale, weights=[checkpoint, digests, scale]) for scale in others),
     ]
 
 
@@ -76,7 +107,7 @@ def missing(wanted: Mapping[ArtifactRef, Shot], ctx: StageContext) -> dict[Artif
 
 def read(ref: ArtifactRef, ctx: StageContext) -> bytes:
     """A drawn image as PNG."""
-    return objects.read(ctx.store, ref, objects.load(ctx.store, ref), _NAME)
+    return objects.read(ctx.store, ref, objects.load(ctx.store, ref), NAME)
 
 
 def draw(
@@ -90,7 +121,8 @@ def draw(
     for ref, shot in wanted.items():
         ctx.check()
         pixels = _sample(pipeline, shot, settings, embeddings, ctx)
-        objects.commit(ctx.store, ref, {"format": _FORMAT, "shot": asdict(shot), "sampling": settings}, {_NAME: _png(pixels, shot)})
+        what = f"the image of {shot.prompt[:60]!r} at {shot.width}x{shot.height}"
+        objects.commit(ctx.store, ref, {"format": _FORMAT, "shot": asdict(shot), "sampling": settings}, {NAME: png(pixels, what)})
         ctx.work["imagesGenerated"] += 1
 
 
@@ -120,22 +152,21 @@ def _sample(
         output_type="latent",
         callback_on_step_end=stop_if_asked,
     )
-    return _decode(pipeline.vae, result.images)
+    return decode(pipeline.vae, result.images)
 
 
 @torch.no_grad()
-def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
+def decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
     """RGB [H, W, 3] from 0 to 1 of one scaled latent [1, 4, h, w], by the autoencoder's own precision."""
     pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample[0].float().permute(1, 2, 0)
     decoded: np.ndarray = (pixels / 2 + 0.5).clamp(0, 1).cpu().numpy()
     return decoded
 
 
-def _png(pixels: np.ndarray, shot: Shot) -> bytes:
+def png(pixels: np.ndarray, what: str) -> bytes:
+    """A picture as PNG from RGB [H, W, 3] of 0 to 1. Raises KubeTunerError that says `what` is not finite."""
     if not np.isfinite(pixels).all():
-        raise KubeTunerError(
-            f"the image of {shot.prompt[:60]!r} at {shot.width}x{shot.height} is not finite; set train.mixedPrecision: fp32"
-        )
+        raise KubeTunerError(f"{what} is not finite; set train.mixedPrecision: fp32")
     data = io.BytesIO()
     Image.fromarray((pixels * 255).round().astype(np.uint8)).save(data, "PNG")
     return data.getvalue()

@@ -79,9 +79,8 @@ def _write_kept(store: ObjectStore, report_ref: ArtifactRef, run: TrainingRun, o
     header = _training(store, training, found, run)
     _make_folder(out / "report" / "images")
     _write_exports(out, found, training, state, header, run, opened)
-    for shot in found.document["images"]:
-        for name in (shot["base"], shot["tuned"]):
-            _write(out / "report" / name, found.image(name))
+    for name in found.images:
+        _write(out / "report" / name, found.image(name))
     named = {"name": run.metadata.name, "report": report_ref.fingerprint}
     _write(out / "report" / "report.json", outputs.document(found.document | named))
     _write(out / "report" / "index.html", page.render(found, run).encode("utf-8"))

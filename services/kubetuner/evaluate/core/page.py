@@ -19,6 +19,7 @@ from PIL import Image
 from kubetuner.artifacts.objects import Json
 from kubetuner.artifacts.report import Report
 from kubetuner.evaluate.core.charts import Chart, Series, line_chart, smooth
+from kubetuner.evaluate.core.compare import SMALL, cells, figures, is_small, strengths
 from kubetuner.evaluate.core.verdict import percent, verdict
 from kubetuner.spec.resolve import to_yaml
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
@@ -45,13 +46,19 @@ def render(report: Report, run: TrainingRun) -> str:
     )
     environment.filters["data_uri"] = lambda name: data_uri(report.image(name))
     training = found["training"]
+    shots = [shot | {"cells": cells(shot, full=training["type"] == "full"), "small": is_small(shot)} for shot in found["images"]]
     return environment.get_template(_TEMPLATE).render(
         name=run.metadata.name,
         summary=" · ".join(_summary(found, run)),
         notice=found["notice"],
         verdict=verdict(found["evaluation"]),
         evaluation=found["evaluation"],
-        prompts=list(_by_prompt(found["images"])),
+        prompts=list(_by_prompt(shots)),
+        compared=[shot for shot in shots if "true" in shot],
+        negative=shots[0]["negativePrompt"] if shots else "",
+        strengths=strengths(found["images"]),
+        measures=figures(found.get("measures")),
+        sheet=found.get("contactSheet", []),
         sampling=found["sampling"],
         curve=_curve(training["curve"]),
         rate=_rate(training["curve"]),
@@ -69,9 +76,9 @@ def render(report: Report, run: TrainingRun) -> str:
 
 
 def data_uri(png: bytes) -> str:
-    """An image inside the page: WebP, a tenth of the PNG's bytes."""
-    data = io.BytesIO()
-    Image.open(io.BytesIO(png)).save(data, "WEBP", quality=_QUALITY)
+    """An image inside the page: WebP, a tenth of the PNG's bytes; a small one without loss, since it is shown enlarged."""
+    data, picture = io.BytesIO(), Image.open(io.BytesIO(png))
+    picture.save(data, "WEBP", quality=_QUALITY, lossless=max(picture.size) <= SMALL)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")
 
 
@@ -89,8 +96,9 @@ def _summary(found: Json, run: TrainingRun) -> Iterator[str]:
         yield "v-prediction"
 
 
-def _by_prompt(images: list[Json]) -> Iterator[tuple[str, list[Json]]]:
-    for prompt, group in groupby(images, key=lambda image: image["prompt"]):
+def _by_prompt(shots: list[Json]) -> Iterator[tuple[str, list[Json]]]:
+    """The run's own prompts; captions of held-out pictures are shown beside these."""
+    for prompt, group in groupby((shot for shot in shots if "true" not in shot), key=lambda shot: shot["prompt"]):
         yield prompt, list(group)
 
 

@@ -18,8 +18,9 @@ from kubetuner.context import StageContext
 from kubetuner.diffusion.load import ModelSource, load_unet, open_model
 from kubetuner.evaluate.core import bench as benches
 from kubetuner.evaluate.core import document, export, full, images, weights
+from kubetuner.evaluate.core import gallery as galleries
 from kubetuner.evaluate.core.bench import Bench
-from kubetuner.evaluate.core.images import Shot
+from kubetuner.evaluate.core.gallery import Gallery
 from kubetuner.spec.keyed import keyed
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 
@@ -39,18 +40,12 @@ def run(spec: TrainingRunSpec, source: ArtifactRef | None, ctx: StageContext) ->
     embedded = objects.load(ctx.store, ArtifactRef(**training["source"]))
     manifest = manifests.read(ctx.store, cache.source(embedded))
     bench = benches.set_up(spec, model, training, embedded, manifest, ctx)
-    shots = images.shots(spec.evaluate)
-    pictures = {
-        "base": [images.reference(shot, bench.settings, ["base", digests]) for shot in shots],
-        "tuned": [images.reference(shot, bench.settings, [source.fingerprint, digests]) for shot in shots],
-    }
-    wanted = {name: images.missing(dict(zip(refs, shots, strict=True)), ctx) for name, refs in pictures.items()}
-    tables, exports = _measure_all(bench, digests, wanted)
-    drawn = {_file_name(number, name): images.read(ref, ctx) for name, refs in pictures.items() for number, ref in enumerate(refs)}
-    content = _document(bench, source, manifest, tables, digests)
+    gallery = galleries.plan(spec.evaluate, bench.shown, bench.settings, images.drawers(spec.evaluate, source.fingerprint, digests))
+    tables, exports = _measure_all(bench, digests, gallery)
+    content = _document(bench, source, manifest, tables, digests) | gallery.document(ctx)
     measured = [benches.table_ref(bench, weighed) for weighed in _weighed(bench, digests)]
-    parts = [*pictures["base"], *pictures["tuned"], *measured, *bench.texts]
-    return report.commit(ctx.store, target, checkpoint=source, parts=parts, exports=exports, document=content, images=drawn)
+    parts = [*gallery.refs, *measured, *bench.texts]
+    return report.commit(ctx.store, target, checkpoint=source, parts=parts, exports=exports, document=content, images=gallery.files(ctx))
 
 
 def _weighed(bench: Bench, digests: Json) -> list[object]:
@@ -58,22 +53,26 @@ def _weighed(bench: Bench, digests: Json) -> list[object]:
     return [["base", digests], *([row["fingerprint"], digests] for row in bench.training["steps"])]
 
 
-def _measure_all(bench: Bench, digests: Json, wanted: dict[str, dict[ArtifactRef, Shot]]) -> tuple[list[np.ndarray], Json]:
-    """Losses of the base model and each checkpoint in turn, the images that are wanted, and the exports' digests.
+def _measure_all(bench: Bench, digests: Json, gallery: Gallery) -> tuple[list[np.ndarray], Json]:
+    """Losses of the base model and each checkpoint in turn, the images that are not drawn yet, and the exports' digests.
 
     The base comes first: a full fine-tune's weights take the place of its own.
     """
     ctx, steps = bench.ctx, bench.training["steps"]
-    benches.start(bench, wanted, _weighed(bench, digests))
+    wanted = {drawer.name: gallery.missing(drawer, ctx) for drawer in gallery.drawers}
+    base, *tuned = gallery.drawers
+    benches.start(bench, sum(map(len, wanted.values())), _weighed(bench, digests))
     unet = load_unet(bench.model, dtype=bench.dtype, device=bench.device)
     tables = [benches.losses(bench, unet, ["base", digests])]
-    benches.draw(bench, unet, wanted["base"])
+    benches.draw(bench, unet, wanted[base.name])
     for row in steps:
         state = weights.read_state(ctx.store, bench.training, row["fingerprint"])
         weights.wear(unet, bench.training, state)
         tables.append(benches.losses(bench, unet, [row["fingerprint"], digests]))
     assert row["fingerprint"] == bench.training["final"], "the last kept state is the final one"
-    benches.draw(bench, unet, wanted["tuned"])
+    for drawer in tuned:
+        with weights.strength(unet, drawer.scale):
+            benches.draw(bench, unet, wanted[drawer.name])
     if bench.training["weights"] == "adapter":
         return tables, export.verify_lora(unet, bench.training, state)
     return tables, full.verify(bench.model, state)
@@ -107,7 +106,6 @@ def _document(bench: Bench, source: ArtifactRef, manifest: Manifest, tables: Seq
         },
         "evaluation": {"timesteps": list(bench.timesteps), "seed": bench.spec.evaluate.seed, "models": models, **document.rank(models)},
         "sampling": bench.settings,
-        "images": [_image(number, shot) for number, shot in enumerate(images.shots(bench.spec.evaluate))],
         "datasets": document.datasets(manifest),
         "artifacts": {
             "manifest": manifest.ref.fingerprint,
@@ -118,22 +116,6 @@ def _document(bench: Bench, source: ArtifactRef, manifest: Manifest, tables: Seq
         "unet": _layout(bench.model),
         "versions": document.versions(),
     }
-
-
-def _image(number: int, shot: Shot) -> Json:
-    return {
-        "prompt": shot.prompt,
-        "negativePrompt": shot.negative_prompt,
-        "width": shot.width,
-        "height": shot.height,
-        "seed": shot.seed,
-        "base": _file_name(number, "base"),
-        "tuned": _file_name(number, "tuned"),
-    }
-
-
-def _file_name(number: int, drawn_by: str) -> str:
-    return f"images/{number:03d}-{drawn_by}.png"
 
 
 def _layout(model: ModelSource) -> Json:

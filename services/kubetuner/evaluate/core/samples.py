@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from kubetuner import draws
 from kubetuner.artifacts import cache
@@ -56,26 +57,35 @@ def load_samples(
     """The rows as the U-Net is shown them; `index` is the cache's."""
     rows = list(rows)
     original_size = {dataset.id: dataset.original_size for dataset in spec.datasets}
-    embeddings = embed(spec, [_caption(row) for row in rows], cache.open_pool(ctx.store, index, TEXTS), texts, ctx)
-    pool = cache.open_pool(ctx.store, index, LATENTS)
-    moments = _encode_missing(spec, rows, pool, vae, ctx)
+    embeddings = embed(spec, [caption(row) for row in rows], cache.open_pool(ctx.store, index, TEXTS), texts, ctx)
+    scaled = read_latents(spec, rows, index, vae, ctx)
     samples = []
     for row in rows:
-        key = key_of(row)
-        item = moments[key] if key in moments else pool.read(key)
-        hidden, pooled = embeddings[_caption(row)]
+        hidden, pooled = embeddings[caption(row)]
         sample = Sample(
-            name=fingerprint(key, _caption(row)),
+            name=fingerprint(key_of(row), caption(row)),
             dataset=row["dataset"],
             held_out=row["kind"] == "eval",
             pixels=row["pixels"],
-            latents=latents.mean(unpack(item["moments"]), vae.scaling),
+            latents=scaled[key_of(row)],
             hidden=hidden,
             pooled=pooled,
             time_ids=geometry(row).time_ids(original_size[row["dataset"]]),
         )
         samples.append(sample)
     return samples
+
+
+def read_latents(spec: TrainingRunSpec, rows: Iterable[Row], index: Json, vae: VaeEncoder, ctx: StageContext) -> dict[str, torch.Tensor]:
+    """The scaled mean latent [4, h, w] in fp32 of each row, by its key; `index` is the cache's."""
+    rows = list(rows)
+    pool = cache.open_pool(ctx.store, index, LATENTS)
+    fresh = _encode_missing(spec, rows, pool, vae, ctx)
+    found = {}
+    for key in dict.fromkeys(map(key_of, rows)):
+        item = fresh[key] if key in fresh else pool.read(key)
+        found[key] = latents.mean(unpack(item["moments"]), vae.scaling)
+    return found
 
 
 def embed(spec: TrainingRunSpec, captions: Iterable[str], pool: Pool, encoder: TextEncoder, ctx: StageContext) -> dict[str, Embedding]:
@@ -113,6 +123,7 @@ def _encode_missing(spec: TrainingRunSpec, rows: Iterable[Row], pool: Pool, vae:
     return fresh
 
 
-def _caption(row: Row) -> str:
+def caption(row: Row) -> str:
+    """The first caption of a row; nothing where it has none."""
     captions: list[str] = row["captions"]
     return captions[0] if captions else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -59,6 +60,18 @@ def _wear_adapter(unet: UNet2DConditionModel, state: Mapping[str, torch.Tensor],
     if result.unexpected_keys:
         raise ArtifactError(f"the adapter has weights for modules that the base model lacks (first: {result.unexpected_keys[0]})")
     unet.requires_grad_(False)
+
+
+@contextmanager
+def strength(unet: UNet2DConditionModel, scale: float) -> Iterator[None]:
+    """Within it the adapter that the U-Net wears works at `scale` of what was trained."""
+    if scale != 1:
+        unet.set_adapters(ADAPTER, scale)
+    try:
+        yield
+    finally:
+        if scale != 1:
+            unet.set_adapters(ADAPTER, 1.0)
 
 
 def adapter_state(unet: UNet2DConditionModel, name: str) -> Tensors:

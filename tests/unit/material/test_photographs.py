@@ -1,4 +1,4 @@
-"""The quickstart's pictures, made from stand-ins of the packages' files."""
+"""The photographs that tests and benchmarks train on, made from stand-ins of the packages' files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from examples.quickstart import photographs
 from tests import builders
+from tests.material import photographs
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a picture at each place that the quickstart reads."""
+    """Folder with a picture at each place that the maker reads."""
     folder = tmp_path_factory.mktemp("packages")
     whole = folder / "whole.png"
     builders.picture((40, 36)).resize((1000, 900)).save(whole)

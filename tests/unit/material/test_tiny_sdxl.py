@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from transformers import CLIPTokenizer
 
-from examples.quickstart import tiny_sdxl as maker
 from tests import builders
+from tests.material import tiny_sdxl as maker
 
 
 def test_pipeline_draws_a_picture_that_is_not_flat(tiny_sdxl: Path) -> None:

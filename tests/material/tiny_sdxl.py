@@ -3,7 +3,7 @@
 In: sizes, a seed and the merges of a CLIP vocabulary. Out: a folder in diffusers' layout that every SDXL program loads.
 The real vocabulary is read from open_clip's package data, without importing it.
 
-    python -m examples.quickstart.tiny_sdxl --vocabulary build/materials --out build/quickstart/tiny-sdxl
+    python -m tests.material.tiny_sdxl --vocabulary build/packages --out build/material/tiny-sdxl
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ _MODEL_INDEX = {
 
 
 def main() -> None:
-    """Make the quickstart's model, unless it is there."""
+    """Make the model, unless it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocabulary", type=Path, required=True, help="folder that open_clip_torch is installed in")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")

@@ -3,7 +3,7 @@
 In: the folder those wheels are unpacked in (nothing of them is imported). Out: a folder to train on and one that is held out.
 Licences and sources stand in README.md beside this file.
 
-    python -m examples.quickstart.photographs --packages build/materials --out build/quickstart
+    python -m tests.material.photographs --packages build/packages --out build/material
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def write(packages: Path, out: Path) -> int:
 
 
 def main() -> None:
-    """Make the quickstart's pictures."""
+    """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", type=Path, required=True, help="folder that scikit-image and scikit-learn are installed in")
     parser.add_argument("--out", type=Path, required=True, help="folder that photographs/ and heldout/ are made in")
