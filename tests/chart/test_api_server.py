@@ -62,7 +62,7 @@ class Release:
         return data
 
     def run(self) -> dict[str, Any] | None:
-        return self.kubectl.get("trainingrun", "photographs", self.namespace)
+        return self.kubectl.get("trainingrun", "line-drawings", self.namespace)
 
     def replicas(self) -> int | None:
         found = self.kubectl.get("deployment", "kubetuner-controller", self.namespace)
