@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ def test_what_came_whole_before_a_break_is_not_sent_again(service: Service, fold
                 yield pb.UploadDatasetRequest(data=data)
             else:
                 yield pb.UploadDatasetRequest(data=data[: 1 << 20])
+                end = time.monotonic() + 30.0
+                while service.store.head("datasets/photographs/a.png") is None and time.monotonic() < end:
+                    time.sleep(0.02)  # a call that is cancelled takes back what is still under way
                 call.cancel()
 
     channel = grpc.secure_channel(service.address, grpc.ssl_channel_credentials(service.certificates.authority.read_bytes()))
