@@ -28,8 +28,9 @@ from kubetuner.spec.resolve import resolve
 from kubetuner.storage.directory import DirectoryStore
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.train import server as train
-from kubetuner.v1alpha1 import job_service_pb2, job_service_pb2_grpc
+from kubetuner.v1alpha1 import ingest_service_pb2, ingest_service_pb2_grpc, job_service_pb2, job_service_pb2_grpc
 from kubetuner.v1alpha1.job_pb2 import Job, JobState
+from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 from tests.builders import run_document
 from tests.rpc.flows import Pods, a_request, as_controller, furnish, spec, through
 from tests.rpc.rooms import PLAIN, SECONDS
@@ -178,8 +179,8 @@ def test_four_standing_rooms_make_it_too(rooms: dict[str, grpc.Channel], laptop:
 
 
 def test_the_dry_run_counts_every_picture(rooms: dict[str, grpc.Channel]) -> None:
-    request = ingest.pb.InspectDatasetsRequest(spec=json_format.ParseDict(spec(), ingest.TrainingRunSpec()))
-    stub = ingest.ingest_service_pb2_grpc.IngestServiceStub(rooms["ingest"])
+    request = ingest_service_pb2.InspectDatasetsRequest(spec=json_format.ParseDict(spec(), TrainingRunSpec()))
+    stub = ingest_service_pb2_grpc.IngestServiceStub(rooms["ingest"])
     *progress, last = stub.InspectDatasets(request, timeout=SECONDS)
     assert progress[-1].progress.done == 6
     assert last.inspection.datasets[0].images == 6
