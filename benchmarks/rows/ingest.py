@@ -24,32 +24,34 @@ _LEAST = 10_000
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Rates for each number of files and of cores; growth of the peak from the smallest to the largest number."""
+    """Rates for each number of files and of cores, and what the second core gives; growth of the peak from fewer to most files."""
     figures = []
     peaks: dict[int, float] = {}
-    rates: dict[tuple[int, int], float] = {}
+    alone: dict[int, float] = {}
     available = len(os.sched_getaffinity(0))
     for count in bench.small_pictures:
         folder = _pictures(bench.folder / f"pictures-{count}", count)
-        for cores in [number for number in (1, 2) if number <= available]:
-            accounts = [_ingest(bench, folder, cores) for _ in range(1 if count > _LONG else min(3, bench.pairs))]
-            rates[count, cores] = count / statistics.median(account["seconds"] for account in accounts)
-            peaks[count] = max(peaks.get(count, 0.0), *(account["peak"] for account in accounts))
-            cores_in_words = f"{cores} core" if cores == 1 else f"{cores} cores"
-            figures.append(
-                Figure(what=f"ingest of {count} files of {_EDGE}x{_EDGE}, {cores_in_words}", value=rates[count, cores], unit="images/s")
-            )
+        turns = [
+            {cores: _ingest(bench, folder, cores) for cores in (1, 2) if cores <= available}
+            for _ in range(1 if count > _LONG else min(3, bench.pairs))
+        ]
+        peaks[count] = max(account["peak"] for turn in turns for account in turn.values())
+        for cores in turns[0]:
+            rate = count / statistics.median(turn[cores]["seconds"] for turn in turns)
+            alone.setdefault(count, rate)
+            words = f"{cores} core" if cores == 1 else f"{cores} cores"
+            figures.append(Figure(what=f"ingest of {count} files of {_EDGE}x{_EDGE}, {words}", value=rate, unit="images/s"))
+        if available > 1:
+            gain = statistics.median(turn[1]["seconds"] / turn[2]["seconds"] for turn in turns)
+            figures.append(Figure(what=f"ingest of {count} files of {_EDGE}x{_EDGE}: images/s on 2 cores, to 1 core", value=gain))
     counts = sorted(bench.small_pictures)
     if len(counts) > 1:
         few, many = counts[-2:]
         growth = (peaks[many] - peaks[few]) / (many - few)
         aim = 300.0 if few >= _LEAST else None
         figures.append(Figure(what=f"ingest: peak memory an image, from {few} to {many}", value=growth, unit="B", at_most=aim))
-        slower = rates[counts[0], 1] / rates[counts[-1], 1]
+        slower = alone[counts[0]] / alone[counts[-1]]
         figures.append(Figure(what=f"ingest: time an image at {counts[-1]}, to that at {counts[0]} (1 core)", value=slower))
-    if available > 1:
-        gain = rates[counts[-1], 2] / rates[counts[-1], 1]
-        figures.append(Figure(what=f"ingest: images/s on 2 cores, to 1 core ({counts[-1]})", value=gain))
     return figures
 
 

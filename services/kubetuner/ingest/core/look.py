@@ -10,8 +10,8 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,22 +24,29 @@ from kubetuner.artifacts import facts
 from kubetuner.artifacts.facts import Fact, Facts
 from kubetuner.context import StageContext
 from kubetuner.diffusion import pixels
-from kubetuner.ingest.core import captions, faces, sources
+from kubetuner.ingest.core import captions, decoding, faces, sources
 from kubetuner.ingest.core.captions import Captions, Filter
+from kubetuner.ingest.core.decoding import Decoders
 from kubetuner.ingest.core.seen import SCHEMA, Seen, pack
 from kubetuner.ingest.core.sources import Source
 
 _CHUNK: Final = 512
 _TASK: Final = 4
-_TASKS_AHEAD: Final = 128
+_LARGER_TASK: Final = 128
+"""Where other processes decode: what is sent to one at a time."""
+_AHEAD: Final = 1024
+"""Pictures, or two tasks a thread where those are more."""
+_SHARD: Final = 4096
+"""Most facts in a shard: each is two files that are waited for until they are on the disk."""
 _SECONDS_AT_RISK: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Picture:
     size: int
     sha256: bytes
     fact: Fact
+    """Empty until it is decoded."""
     fresh: bool
     captions: Captions
 
@@ -48,9 +55,12 @@ Take = Callable[[int, Source], Iterator[pa.RecordBatch]]
 """Rows of a source (or a part of one) by its number among all sources."""
 
 
-def look(found: Sequence[Source], ctx: StageContext, seen: Seen) -> Seen:
-    """Note a row for every picture of the sources. Counts `imagesRead` and keeps facts in the store."""
-    with looking(found, ctx) as take:
+def look(found: Sequence[Source], ctx: StageContext, seen: Seen, *, processes: int | None = None) -> Seen:
+    """Note a row for every picture of the sources. Counts `imagesRead` and keeps facts in the store.
+
+    So many other `processes` decode small pictures; None lets their number and the cores decide. The rows are the same.
+    """
+    with looking(found, ctx, processes=processes) as take:
         for number, source in enumerate(found):
             for batch in take(number, source):
                 seen.add(pack([batch]))
@@ -58,19 +68,25 @@ def look(found: Sequence[Source], ctx: StageContext, seen: Seen) -> Seen:
 
 
 @contextmanager
-def looking(found: Sequence[Source], ctx: StageContext) -> Iterator[Take]:
+def looking(found: Sequence[Source], ctx: StageContext, *, processes: int | None = None) -> Iterator[Take]:
     """What looks at a source, or at a part of it."""
+    total, cores = sum(len(source.paths) for source in found), _cores()
     known = facts.load(ctx.store)
     filters = [captions.compile_filters(source.dataset.caption_filters, f"{source.path}.captionFilters") for source in found]
     for source in found:
         if source.dataset.crop_style == "face":
             faces.require(f"{source.path}.cropStyle")
-    ctx.progress.start("ingest", "images", sum(len(source.paths) for source in found))
+    ctx.progress.start("ingest", "images", total)
     fresh = _Fresh(ctx)
-    with ThreadPoolExecutor(_threads(), thread_name_prefix="ingest") as pool:
+    count = decoding.worthwhile(total, cores) if processes is None else processes
+    threads = cores + count  # while one waits for a process, another reads what that gets next
+    task = _LARGER_TASK if count else _TASK
+    ahead = max(_AHEAD // task, 2 * threads)
+    with Decoders(count) as decoders, ThreadPoolExecutor(threads, thread_name_prefix="ingest") as pool:
 
         def take(number: int, source: Source) -> Iterator[pa.RecordBatch]:
-            pictures = map(fresh.note, _in_order(pool, partial(_look_at, source, known, filters[number], ctx), source))
+            look_at = partial(_look_at, source, known, filters[number], decoders, ctx)
+            pictures = map(fresh.note, _in_order((pool.submit(look_at, keys) for keys in source.batches(task)), ahead))
             for start in range(0, len(source.paths), _CHUNK):
                 yield _batch(number, source.paths.slice(start, _CHUNK), list(islice(pictures, _CHUNK)))
                 ctx.check()
@@ -81,13 +97,13 @@ def looking(found: Sequence[Source], ctx: StageContext) -> Iterator[Take]:
             fresh.flush()
 
 
-def _in_order(pool: Executor, look_at: Callable[[str], _Picture], source: Source) -> Iterator[_Picture]:
+def _in_order(tasks: Iterable[Future[list[_Picture]]], most: int) -> Iterator[_Picture]:
     """The pictures of a source in the order of their keys; the pool is always some tasks ahead. A task is several small files' worth."""
     ahead: deque[Future[list[_Picture]]] = deque()
     try:
-        for keys in source.batches(_TASK):
-            ahead.append(pool.submit(lambda keys: [look_at(key) for key in keys], keys))
-            if len(ahead) > _TASKS_AHEAD:
+        for task in tasks:
+            ahead.append(task)
+            if len(ahead) > most:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
@@ -108,7 +124,7 @@ class _Fresh:
         if picture.fresh:
             self._facts[picture.sha256] = picture.fact
             self._ctx.work["imagesRead"] += 1
-        if len(self._facts) >= _CHUNK or time.monotonic() - self._since > _SECONDS_AT_RISK:
+        if len(self._facts) >= _SHARD or time.monotonic() - self._since > _SECONDS_AT_RISK:
             self.flush()
         self._ctx.progress.advance()
         return picture
@@ -119,42 +135,44 @@ class _Fresh:
         self._since = time.monotonic()
 
 
-def _look_at(source: Source, known: Facts, filters: Sequence[Filter], ctx: StageContext, key: str) -> _Picture:
-    ctx.check()
+def _look_at(
+    source: Source, known: Facts, filters: Sequence[Filter], decoders: Decoders, ctx: StageContext, keys: Sequence[str]
+) -> list[_Picture]:
+    """The pictures of some keys. Small ones are decoded together, and meanwhile all of these are held; large ones one by one."""
+    seek_face = source.dataset.crop_style == "face"
+    pictures: list[_Picture] = []
+    small: list[tuple[_Picture, bytes]] = []
+    for key in keys:
+        ctx.check()
+        picture, content = _read(source, known, filters, key)
+        pictures.append(picture)
+        if picture.fresh and decoders.count and len(content) <= decoding.LARGEST_SMALL:
+            small.append((picture, content))
+        elif picture.fresh:
+            picture.fact = Fact(**decoding.decode(content, seek_face))
+    if small:
+        decoded = decoders.decode([content for _, content in small], seek_face)
+        for (picture, _), found in zip(small, decoded, strict=True):
+            picture.fact = Fact(**found)
+    return pictures
+
+
+def _read(source: Source, known: Facts, filters: Sequence[Filter], key: str) -> tuple[_Picture, bytes]:
+    """A picture and its file's content; it is fresh where it is still to be decoded."""
     if (size := source.oversized.get(key)) is not None:
-        return _unread(size, pixels.too_many_bytes(size))
+        return _unread(size, pixels.too_many_bytes(size)), b""
     content = sources.read(source, key)
     if isinstance(content, str):
-        return _unread(0, pixels.PictureError("unreadable", f"the file cannot be read ({content})"))
+        return _unread(0, pixels.PictureError("unreadable", f"the file cannot be read ({content})")), b""
     sha256 = hashlib.sha256(content).digest()
-    seek_face = source.dataset.crop_style == "face"
-    fact = known.get(sha256, face=seek_face)
-    return _Picture(
-        size=len(content),
-        sha256=sha256,
-        fact=_decode(content, seek_face) if fact is None else fact,
-        fresh=fact is None,
-        captions=captions.find(source, key, filters),
-    )
+    fact = known.get(sha256, face=source.dataset.crop_style == "face")
+    found = captions.find(source, key, filters)
+    return _Picture(size=len(content), sha256=sha256, fact=fact or Fact(), fresh=fact is None, captions=found), content
 
 
 def _unread(size: int, error: pixels.PictureError) -> _Picture:
     fact = Fact(reason=error.reason, detail=error.detail)
     return _Picture(size=size, sha256=b"", fact=fact, fresh=False, captions=Captions())
-
-
-def _decode(content: bytes, seek_face: bool) -> Fact:
-    try:
-        image = pixels.decode(content)
-    except pixels.PictureError as error:
-        return Fact(reason=error.reason, detail=error.detail, face_sought=seek_face)
-    return Fact(
-        pixels=pixels.digest(image),
-        width=image.width,
-        height=image.height,
-        face_sought=seek_face,
-        face=faces.find(image) if seek_face else None,
-    )
 
 
 def _batch(source: int, paths: pa.ChunkedArray, pictures: Sequence[_Picture]) -> pa.RecordBatch:
@@ -176,6 +194,6 @@ def _batch(source: int, paths: pa.ChunkedArray, pictures: Sequence[_Picture]) ->
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
-def _threads() -> int:
-    """As many as this process has cores; Pillow and hashlib compute outside Python's lock."""
+def _cores() -> int:
+    """How many this process has; so many threads look, at the least: Pillow and hashlib compute outside Python's lock."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
