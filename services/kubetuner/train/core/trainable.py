@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -49,22 +50,29 @@ def attach(unet: UNet2DConditionModel, train: Train, seed: int, dtype: torch.dty
 
 
 def _inject(unet: UNet2DConditionModel, lora: Lora, seed: int) -> None:
-    for position, target in enumerate(lora.targets):
-        _check_target(unet, target, f"spec.train.lora.targets[{position}]")
+    chosen = [_modules_of(unet, target, f"spec.train.lora.targets[{position}]") for position, target in enumerate(lora.targets)]
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), init_lora_weights=True
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=sorted({name for names in chosen for name in names}),
+        init_lora_weights=True,
     )
     with torch.random.fork_rng(devices=[]):  # the start of the adapter is a named draw like any other
         torch.manual_seed(draws.key(seed, "adapter") % 2**63)
         inject_adapter_in_model(config, unet)
 
 
-def _check_target(unet: UNet2DConditionModel, target: str, path: str) -> None:
-    """Raise SpecError where the end of a name fits no module, or one of a kind that a LoRA cannot change."""
-    found = [module for name, module in unet.named_modules() if name == target or name.endswith(f".{target}")]
+def _modules_of(unet: UNet2DConditionModel, target: str, path: str) -> list[str]:
+    """Names of the modules that a target means: by the end of their names, or, with a `*` in it, by a pattern for the end.
+
+    Raises SpecError where that is none, or, without a `*`, one of a kind that a LoRA cannot change.
+    """
+    found = {name: module for name, module in unet.named_modules() if fnmatchcase(f".{name}", f"*.{target}")}
+    changeable = [name for name, module in found.items() if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d))]
     if not found:
         raise SpecError(path, f"{target!r} matches no module of the U-Net; the attention projections are to_q, to_k, to_v, to_out.0")
-    other = next((module for module in found if not isinstance(module, (torch.nn.Linear, torch.nn.Conv2d))), None)
-    if other is not None:
-        kind = type(other).__name__
+    if len(changeable) < len(found) and ("*" not in target or not changeable):
+        kind = next(type(module).__name__ for name, module in found.items() if name not in changeable)
         raise SpecError(path, f"{target!r} names a {kind}, but a LoRA changes linear layers and convolutions; name those, as to_q or conv1")
+    return changeable
