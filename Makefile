@@ -98,5 +98,5 @@ $(PACKAGES)/ready: tests/material/materials.lock .venv/ready
 
 $(MATERIAL)/ready: $(PACKAGES)/ready tests/material/photographs.py tests/material/tiny_sdxl.py
 	$(BIN)/python -m tests.material.photographs --packages $(PACKAGES) --out $(MATERIAL)
-	$(BIN)/python -m tests.material.tiny_sdxl --vocabulary $(PACKAGES) --out $(MATERIAL)/tiny-sdxl
+	$(BIN)/python -m tests.material.tiny_sdxl --out $(MATERIAL)/tiny-sdxl
 	touch $@

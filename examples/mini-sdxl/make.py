@@ -1,6 +1,6 @@
 """Makes the mini SDXL from nothing: the one command. Each step is passed over where its result is there; a stopped one goes on.
 
-    python examples/mini-sdxl/make.py --vocabulary build/packages
+    python examples/mini-sdxl/make.py
 
 Needs what `make quickstart` installs, and apt-get and dpkg-deb (Debian, Ubuntu) for the fonts; no root. On two cores an hour and a half.
 """
@@ -20,7 +20,7 @@ BASE = BUILD / "base"
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "268435456"}
 
 
-def steps(vocabulary: Path, model: Path) -> list[tuple[Path, list[str]]]:
+def steps(model: Path) -> list[tuple[Path, list[str]]]:
     """What is run, in order, each with the file that says that it has been run."""
 
     def script(name: str, *arguments: object) -> list[str]:
@@ -31,7 +31,7 @@ def steps(vocabulary: Path, model: Path) -> list[tuple[Path, list[str]]]:
     return [
         (BUILD / "colour", script("emoji.py", "colour", "--out", BUILD / "colour")),
         (BUILD / "vae" / "figures.json", script("vae.py", "--out", BUILD / "vae")),
-        (BASE / "text_encoder_2" / "figures.json", script("text.py", "--vocabulary", vocabulary, "--model", BASE)),
+        (BASE / "text_encoder_2" / "figures.json", script("text.py", "--model", BASE)),
         (BASE / "model_index.json", script("base.py", "begin", "--vae", BUILD / "vae", "--out", BASE)),
         (unet, [*run, "--store", str(BUILD / "store"), "--out", str(BUILD / "out")]),
         (model / "model_index.json", script("base.py", "end", "--base", BASE, "--unet", unet, "--out", model)),
@@ -42,10 +42,9 @@ def steps(vocabulary: Path, model: Path) -> list[tuple[Path, list[str]]]:
 def main() -> None:
     """Run what has not been run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocabulary", type=Path, required=True, help="folder that open_clip_torch is installed in")
     parser.add_argument("--model", type=Path, default=BUILD / "model", help="folder of the model that is made")
     arguments = parser.parse_args()
-    for made, command in steps(arguments.vocabulary, arguments.model):
+    for made, command in steps(arguments.model):
         if made.exists():
             print(f"{made} is there", flush=True)
             continue

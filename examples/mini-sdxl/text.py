@@ -4,7 +4,7 @@ No picture encoder stands against them: from what SDXL's U-Net will read (the la
 in the padding behind it, and the pooled output of the second) two linear heads must tell which emoji is meant, and guess its picture in
 rough. Words strewn in at random teach that a word never met changes nothing; the U-Net can still see it in the hidden states.
 
-    python examples/mini-sdxl/text.py --vocabulary build/packages --model build/mini-sdxl/base
+    python examples/mini-sdxl/text.py --model build/mini-sdxl/base
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-from vocabulary import read_merges, write_tokenizers
 
+TOKENIZERS = Path(__file__).parent / "model"
 HIDDEN = (32, 64)
 LAYERS = 3
 ROUGH = 48  # numbers that stand for an emoji's picture
@@ -181,12 +182,12 @@ def save(encoder: CLIPTextModel | CLIPTextModelWithProjection, folder: Path) -> 
 def main() -> None:
     """Write tokenizers and trained encoders into the model's folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocabulary", type=Path, required=True, help="folder that open_clip_torch is installed in")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--steps", type=int, default=800)
     arguments = parser.parse_args()
     began = time.monotonic()
-    write_tokenizers(arguments.model, read_merges(arguments.vocabulary))
+    for tokenizer in ("tokenizer", "tokenizer_2"):  # CLIP's own, which nothing here changes
+        shutil.copytree(TOKENIZERS / tokenizer, arguments.model / tokenizer, dirs_exist_ok=True)
     first, second, figures = train(arguments.model, steps=arguments.steps)
     for part, tokenizer, encoder in (("text_encoder", "tokenizer", first), ("text_encoder_2", "tokenizer_2", second)):
         rescale(encoder, CLIPTokenizer.from_pretrained(str(arguments.model / tokenizer)))

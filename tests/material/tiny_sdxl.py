@@ -1,15 +1,14 @@
 """A tiny SDXL: the true structure, file names and settings of stabilityai/stable-diffusion-xl-base-1.0, with random weights.
 
 In: sizes, a seed and the merges of a CLIP vocabulary. Out: a folder in diffusers' layout that every SDXL program loads.
-The real vocabulary is read from open_clip's package data, without importing it.
+The real vocabulary is the mini SDXL's.
 
-    python -m tests.material.tiny_sdxl --vocabulary build/packages --out build/material/tiny-sdxl
+    python -m tests.material.tiny_sdxl --out build/material/tiny-sdxl
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import shutil
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+MERGES = Path(__file__).parents[2] / "examples" / "mini-sdxl" / "model" / "tokenizer" / "merges.txt"
 START, END = "<|startoftext|>", "<|endoftext|>"
 SCALING = 0.13025  # of SDXL's autoencoder: latents times this have unit deviation
 HEAD = 64  # width of an attention head, in all parts of SDXL
@@ -43,10 +43,9 @@ class Sizes:
     """Layers of the two text encoders (12, 32)."""
 
 
-def read_merges(packages: Path) -> list[str]:
-    """CLIP's 48,894 merges from the package data of open_clip below `packages`."""
-    lines = gzip.decompress((packages / "open_clip" / "bpe_simple_vocab_16e6.txt.gz").read_bytes()).decode().split("\n")
-    return lines[1 : 49152 - 256 - 2 + 1]  # the first line is a version; the slice is open_clip's own
+def read_merges() -> list[str]:
+    """CLIP's 48,894 merges."""
+    return MERGES.read_text("utf-8").split("\n")[1:-1]  # the first line is a version
 
 
 def vocabulary(merges: Sequence[str]) -> dict[str, int]:
@@ -241,12 +240,11 @@ _MODEL_INDEX = {
 def main() -> None:
     """Make the model, unless it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocabulary", type=Path, required=True, help="folder that open_clip_torch is installed in")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
     arguments = parser.parse_args()
     if not (arguments.out / "model_index.json").exists():
         shutil.rmtree(arguments.out, ignore_errors=True)
-        write(arguments.out, merges=read_merges(arguments.vocabulary))
+        write(arguments.out, merges=read_merges())
 
 
 if __name__ == "__main__":
