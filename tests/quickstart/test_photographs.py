@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from diffusers import StableDiffusionXLPipeline
+
+from tests.quickstart.layouts import assert_both_layouts_draw_the_same
 
 ROOT = Path(__file__).parents[2]
 MATERIAL = ROOT / "build" / "material"
@@ -33,16 +33,6 @@ def report(out: Path) -> dict[str, Any]:
     return json.loads((out / "report" / "report.json").read_text())
 
 
-def draw(lora: Path | None) -> torch.Tensor:
-    """Latents that the tiny model draws, with a LoRA or without."""
-    pipeline = StableDiffusionXLPipeline.from_pretrained(MATERIAL / "tiny-sdxl")
-    pipeline.set_progress_bar_config(disable=True)
-    if lora is not None:
-        pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
-    start = torch.Generator().manual_seed(3)
-    return pipeline("a photograph of a camera", num_inference_steps=3, width=256, height=256, generator=start, output_type="latent").images
-
-
 def test_pictures_that_are_too_small_are_counted(report: dict[str, Any]) -> None:
     trained = next(row for row in report["datasets"] if row["id"] == "photographs")
     assert (trained["used"], trained["unused"]) == (18, [{"reason": "too_small", "images": 2}])
@@ -54,10 +44,7 @@ def test_loss_does_not_run_away(out: Path) -> None:
 
 
 def test_both_layouts_of_the_lora_draw_the_same_and_not_what_the_base_draws(out: Path) -> None:
-    sgm = draw(out / "lora.safetensors")
-    peft = draw(out / "diffusers" / "pytorch_lora_weights.safetensors")
-    torch.testing.assert_close(sgm, peft, rtol=1e-3, atol=1e-3)
-    assert (sgm - draw(None)).abs().mean() > 1e-4
+    assert_both_layouts_draw_the_same(out, model=MATERIAL / "tiny-sdxl", prompt="a photograph of a camera", edge=256, apart=1e-4)
 
 
 def test_page_says_that_the_weights_are_random(out: Path) -> None:
