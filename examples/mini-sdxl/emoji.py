@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps
 
 MATERIAL = Path(__file__).resolve().parents[2] / "build" / "mini-sdxl" / "material"
 PACKAGES = {
@@ -45,10 +45,14 @@ KINDS = {
     "clothes": "🎓🎩👒👔👕👖👗👜👞👟👠👢🕶🧢🧤🧥🧦",
     "figure": "☠☺👀👁👂👃👄👅👍👣👻👽👾👹👺💀💋💔💘❤💥💩🤖🤡🤠🧠😀😂😇😈😍😎😢😡😭😱😷",
 }  # fmt: skip
-HELDOUT = "🐼🦊🐘🐧🐢🐌🦋🦀🐟🌵🌻🌲🍄🍎🍌🍓🍕🍩🍦🍺☂🌙⛺🏰🚀⛵🚗🚲✂💡🔑🔔📷🎁🎸⚽🎩👟👻🐙"
-# Sky and figure hold what makes poor line drawings (filled shapes, many faces alike): they are not among the quickstart's.
-LINE_KINDS = ("animal", "plant", "food", "vehicle", "thing", "play", "clothes", "place")
-NUM_LINE_TRAIN = 100
+# The quickstart's line drawings: where Symbola draws in outline (not filled) what Noto draws in colour, from the same side and in nearly
+# the same shape, as what a style does to a thing can only be learnt, and seen, on pictures that agree in all else. Few of them are faces,
+# which are all alike, and none is the near twin of a held-out one (a blue car of the car, a green apple of the red).
+LINE_TRAIN = (
+    "🐮🐯🐱🐵🐶🐷🐑🐹🐺🐻🐍🐗🐙🐚🐠🐡🐣🐥🐦🐿🕸🦃🦆🌰🌳🌸🌼🥀🍅🍉🍐🍑🍙🍚🍝🍞🍟🍣🍪🍭🍮🍯🍰🍺🎂🥐🥒🥔🥗🥚🥜🥝🥡🥤🥥🥧☁⛅⛈🌍🌪🎠🏠🏡🏢🏯🚑🚚🚢🚤✉🎀🎒🎨"
+    "💰💵💻💼💾💿📅📌📏📖📚📜📢📦📮📱📺📻🔍🔮🖌🖥🗑🚪🚽🛁🛡🛢🎮🎲🏈🏐🥁👒👖👜🧢🧤🧥🧦☺👀👽💀💥🤖"
+)
+LINE_HELDOUT = "🐰🐼🦊🐌🐘🐢🐧🦉🦋🌻🍄🌮🍇🍎🍓🍔🍦🍷🍸🥕🧀🌙⛵🚗🚲⌛⏰🎁🎃🎈💍💎🔒🔔🕯⚽🎸👕👗👟"
 
 _RENAMED = {
     "🐥": "baby chick", "🐚": "shell", "🍅": "tomato", "🐾": "paw print", "⏰": "alarm clock", "🍵": "green tea",
@@ -165,21 +169,25 @@ def colour(character: str, folder: Path = MATERIAL) -> Image.Image:
 
 
 def line(character: str, folder: Path = MATERIAL) -> Image.Image:
-    """The line drawing in black on white, 8 bit grey, 256 x 256: cut to what is drawn, fitted and centred, wide ones made narrower."""
+    """The line drawing in black on white, 8 bit grey, 136 x 136: in the middle of where `colour` draws, and as large as it fits there."""
     font = _font(folder / "Symbola_hint.ttf", 400)
-    canvas = Image.new("L", (1200, 800), 255)
+    canvas, missing = Image.new("L", (1200, 800), 255), Image.new("L", (1200, 800), 255)
     ImageDraw.Draw(canvas).text((200, 100), character, font=font, fill=0)
-    missing = Image.new("L", canvas.size, 255)
     ImageDraw.Draw(missing).text((200, 100), "\U0010fffe", font=font, fill=0)
-    box = ImageChops.invert(canvas).getbbox()
-    assert box, f"Symbola's drawing of {character} is blank"
     assert ImageChops.difference(canvas, missing).getbbox(), f"Symbola has no drawing of {character}"
-    width, height = box[2] - box[0], box[3] - box[1]
-    scale = 240 / max(width, height)
-    drawing = canvas.crop(box).resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
-    square = Image.new("L", (256, 256), 255)
-    square.paste(drawing, ((256 - drawing.width) // 2, (256 - drawing.height) // 2))
-    return square
+    drawing, place = canvas.crop(_drawn(canvas)), _drawn(colour(character, folder).convert("L"))
+    width, height = place[2] - place[0], place[3] - place[1]
+    drawing = ImageOps.contain(drawing, (width, height), Image.Resampling.LANCZOS)
+    picture = Image.new("L", (136, 136), 255)
+    picture.paste(drawing, (place[0] + (width - drawing.width) // 2, place[1] + (height - drawing.height) // 2))
+    return picture
+
+
+def _drawn(picture: Image.Image) -> tuple[int, int, int, int]:
+    """The box, (left, top, right, bottom), of what is not white in a grey picture."""
+    box = ImageOps.invert(picture).point([255 * (value > 8) for value in range(256)]).getbbox()
+    assert box, "the picture is blank"
+    return box
 
 
 def small(picture: Image.Image, *, zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)) -> Image.Image:
@@ -216,15 +224,13 @@ def write_colour(out: Path, *, variants: int, seed: int = 0) -> None:
 
 
 def write_lines(out: Path) -> None:
-    """The quickstart's line drawings: 100 to train on, spread evenly over the kinds, and 40 others held out, each with one caption."""
+    """The quickstart's line drawings, those to train on and those held out, each with its caption."""
     by_character = {emoji.character: emoji for emoji in catalogue()}
-    heldout = [by_character[character] for character in HELDOUT]
-    pool = [emoji for emoji in catalogue() if emoji.kind in LINE_KINDS and emoji not in heldout]
-    train = [pool[number * len(pool) // NUM_LINE_TRAIN] for number in range(NUM_LINE_TRAIN)]
-    for part, chosen in (("train", train), ("heldout", heldout)):
+    assert not set(LINE_TRAIN) & set(LINE_HELDOUT)
+    for part, characters in (("train", LINE_TRAIN), ("heldout", LINE_HELDOUT)):
         shutil.rmtree(out / part, ignore_errors=True)
         (out / part).mkdir(parents=True)
-        for emoji in chosen:
+        for emoji in (by_character[character] for character in characters):
             inked(small(line(emoji.character))).save(out / part / f"{emoji.slug}.png", optimize=True)
             (out / part / f"{emoji.slug}.txt").write_text(f"a {TRIGGER} emoji of {emoji.phrase}\n", encoding="utf-8")
 
