@@ -53,14 +53,14 @@ def test_colour_goes(report: dict[str, Any], drawn: dict[float, dict[str, float]
 
 def test_the_true_drawing_is_found_among_forty(report: dict[str, Any], drawn: dict[float, dict[str, float]]) -> None:
     assert report["measures"]["pictures"] == 40
-    assert drawn[1]["rank"] < drawn[0]["rank"] - 3
-    assert drawn[1]["first"] > drawn[0]["first"] + 0.1
+    assert drawn[1]["rank"] < drawn[0]["rank"] - 6
+    assert drawn[1]["first"] > drawn[0]["first"] + 0.2
 
 
 def test_loss_falls_on_drawings_that_were_never_seen(report: dict[str, Any]) -> None:
     evaluation = report["evaluation"]
     assert evaluation["rankedBy"] == "heldOut"
-    assert evaluation["finalLoss"] < evaluation["baseLoss"] * 0.85
+    assert evaluation["finalLoss"] < evaluation["baseLoss"] * 0.7
     assert evaluation["models"][-1]["improved"] >= 36
 
 
