@@ -19,7 +19,7 @@ GAP = 12
 LEFT = 118
 TOP = 34
 ROWS = (("base", "base model"), ("tuned", "with the LoRA"), ("true", "true drawing"))
-THINGS = "penguin,panda,car,soccer ball,mushroom,crescent moon,scissors,umbrella"
+THINGS = "alarm clock,bicycle,car,carrot,guitar,panda,penguin,soft ice cream"
 
 
 def rows_of(document: dict[str, Any], things: list[str]) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/quickstart.png"), help="file to write")
     parser.add_argument("--things", default=THINGS, help="what the captions are of, with commas between")
     arguments = parser.parse_args()
-    compose(arguments.report, arguments.things.split(",")).save(arguments.out, optimize=True)
+    compose(arguments.report, arguments.things.split(",")).quantize(256).save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":
