@@ -7,18 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import json_format
 
 from kubetuner.errors import SpecErrors
+from kubetuner.rpc.errors import Refused, explain
+from kubetuner.v1alpha1.ingest_service_pb2 import InspectDatasetsRequest
+from kubetuner.v1alpha1.ingest_service_pb2_grpc import IngestServiceStub
 from kubetuner.v1alpha1.inspection_pb2 import Inspection
-from kubetuner.v1alpha1.training_run_pb2 import Progress
+from kubetuner.v1alpha1.training_run_pb2 import Progress, TrainingRun
 from tests.builders import photographs
 from tests.rpc.service import serve
 from tests.rpc.test_run_service import document, refusal
@@ -114,26 +120,78 @@ def test_asked_to_stop_it_ends_well(looker: Looker) -> None:
     assert looker.end(signal.SIGTERM) == 0
 
 
-def test_who_hangs_up_ends_the_look(looker: Looker, tmp_path: Path) -> None:
+def much(looker: Looker) -> None:
+    """More pictures than are looked at while a test waits."""
     folder = looker.store / "datasets" / "photographs"
     [large] = photographs(folder, [(1024, 1024)])
     for count in range(100):
         (folder / f"{count}.png").write_bytes(large.read_bytes() + bytes([count]))  # each is decoded, as no two are equal
+
+
+def test_who_hangs_up_ends_the_look(looker: Looker, tmp_path: Path) -> None:
+    much(looker)
     number = looker.start()
     with serve(tmp_path / "tls", inspection=looker.address) as service, service.client() as kt:
         steps = kt.inspect(document())
         next(steps)
         assert children(number)
         steps.close()
-        until = time.monotonic() + SECONDS
-        while children(number):
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait(lambda: not children(number))
+
+
+def test_one_run_is_looked_at_at_a_time(looker: Looker) -> None:
+    number = looker.start()
+
+    def finding(call: Any) -> bool:
+        *_, last = call
+        return last.HasField("inspection")
+
+    most = 0
+    with grpc.insecure_channel(looker.address) as channel, ThreadPoolExecutor() as readers:
+        reads = [readers.submit(finding, look(channel)) for _ in range(4)]
+        while not all(read.done() for read in reads):
+            most = max(most, len(children(number)))
+        assert all(read.result() for read in reads)
+    assert most == 1
+
+
+def test_only_a_few_wait_for_a_look_and_who_leaves_makes_room(looker: Looker) -> None:
+    much(looker)
+    number = looker.start()
+    with grpc.insecure_channel(looker.address) as channel:
+        calls = [look(channel) for _ in range(10)]
+        wait(lambda: any(call.done() for call in calls))
+        [refused] = [explain(call) for call in calls if call.done()]
+        assert isinstance(refused, Refused)
+        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_LOOKS")
+        assert refused.retry_seconds
+        for call in calls:
+            call.cancel()
+        wait(lambda: not children(number))
+        assert next(look(channel)).HasField("progress")
+
+
+def look(channel: grpc.Channel) -> Any:
+    """A call to the server itself that asks for a dry run."""
+    spec = json_format.ParseDict(document(), TrainingRun(), ignore_unknown_fields=True).spec
+    return IngestServiceStub(channel).InspectDatasets(InspectDatasetsRequest(spec=spec), timeout=SECONDS)  # type: ignore[no-untyped-call]
+
+
+def wait(come: Callable[[], bool]) -> None:
+    """Until something has come."""
+    until = time.monotonic() + SECONDS
+    while not come():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def children(number: int) -> list[str]:
     """Processes that a process has begun and that live."""
-    return [one for task in Path(f"/proc/{number}/task").iterdir() for one in (task / "children").read_text().split()]
+    found: list[str] = []
+    for task in Path(f"/proc/{number}/task").iterdir():
+        with suppress(OSError):  # a thread that has ended
+            found += (task / "children").read_text().split()
+    return found
 
 
 @pytest.mark.parametrize("uri", ["/etc", "photographs", "volume://claim/x", "file:///etc"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
@@ -17,8 +17,6 @@ from kubetuner.v1alpha1.ingest_service_pb2_grpc import IngestServiceStub
 from kubetuner.v1alpha1.run_service_pb2 import InspectRunResponse
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 
-_MOST: Final = 1
-_WAITING: Final = 8
 _LONGEST: Final = 3600.0
 _SEEN: Final = ("s3://", "store:")
 _OPTIONS: Final = (
@@ -32,11 +30,9 @@ class Inspections:
 
     def __init__(self, address: str, *, seconds: float = _LONGEST) -> None:
         """`address` is that of the server which looks, as unix:/run/kubetuner/inspection.sock; empty where there is none. `seconds` is the
-        longest that one look may take."""
+        longest that a caller may wait for its finding."""
         self._address = address
         self._seconds = seconds
-        self._places = asyncio.Semaphore(_MOST)
-        self._asked = 0
 
     async def look(self, run: TrainingRun, seconds: float | None = None) -> AsyncGenerator[InspectRunResponse, None]:
         """Progress first, the finding last; `seconds` is what the caller has left."""
@@ -45,16 +41,9 @@ class Inspections:
         if not self._address:
             words = "dry runs are switched off here; set inspection.enabled in the chart's values, or run `kubetuner inspect` elsewhere"
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "INSPECTION_OFF", words)
-        if self._asked >= _WAITING:
-            words = "too many dry runs are under way here; ask again later, or run `kubetuner inspect`"
-            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_INSPECTIONS", words, retry_seconds=30.0)
-        self._asked += 1
-        try:
-            async with self._places:
-                async for answer in self._ask(resolved, min(seconds or self._seconds, self._seconds)):
-                    yield answer
-        finally:
-            self._asked -= 1
+        async with aclosing(self._ask(resolved, min(seconds or self._seconds, self._seconds))) as answers:
+            async for answer in answers:
+                yield answer
 
     async def _ask(self, run: TrainingRun, seconds: float) -> AsyncGenerator[InspectRunResponse, None]:
         async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,7 +36,8 @@ from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 
 NAME: Final = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
 _COMMAND: Final = (sys.executable, "-m", "kubetuner.ingest.inspection")
-_PATIENCE: Final = 5.0
+_MOST: Final = 9
+_PAUSE: Final = 0.5
 _LONGEST: Final = 3600.0
 _LONGEST_LINE: Final = 16 << 20
 _LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -44,24 +46,40 @@ _logger = log.get(__name__)
 
 
 class Looks(ingest_service_pb2_grpc.IngestServiceServicer):
-    """Looks at runs' data, at one run at a time."""
+    """Looks at runs' data: at one run at a time, in the order in which they were asked for, since a look takes most of the memory."""
 
     def __init__(self, store: str, *, seconds: float = _LONGEST, environment: Mapping[str, str] = os.environ) -> None:
         """`store` is the address of the runs' own store; `seconds` is the longest that a look may take."""
         self._environment = {**environment, "KUBETUNER_STORE": store, "KUBETUNER_INSPECT_BYTES": str(_share(_LIMITS))}
         self._seconds = seconds
-        self._place = threading.Lock()
+        self._line: deque[object] = deque()  # the first is looked at
+        self._moved = threading.Condition()
 
     def InspectDatasets(self, request: pb.InspectDatasetsRequest, context: Any) -> Iterator[pb.InspectDatasetsResponse]:
         run = TrainingRun(spec=request.spec)
         resolve_spec(run.spec)
-        if not self._place.acquire(timeout=_PATIENCE):  # one that was just given up still has to end
-            words = "others are being looked at; ask again later"
-            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_LOOKS", words, retry_seconds=10.0)
+        with self._turn(context) as come:
+            if come:
+                yield from self._look(run, context)
+
+    @contextmanager
+    def _turn(self, context: Any) -> Iterator[bool]:
+        """A turn of one's own; False where the caller has gone before it came. Raises Refused where too many wait."""
+        own = object()
+        with self._moved:
+            if len(self._line) >= _MOST:
+                words = "too many dry runs are under way here; ask again later, or run `kubetuner inspect`"
+                raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_LOOKS", words, retry_seconds=30.0)
+            self._line.append(own)
         try:
-            yield from self._look(run, context)
+            with self._moved:
+                while (waits := self._line[0] is not own) and context.is_active():
+                    self._moved.wait(_PAUSE)  # that a caller has gone is told by nobody
+            yield not waits
         finally:
-            self._place.release()
+            with self._moved:
+                self._line.remove(own)
+                self._moved.notify_all()
 
     def _look(self, run: TrainingRun, context: Any) -> Iterator[pb.InspectDatasetsResponse]:
         found = False
