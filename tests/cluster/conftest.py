@@ -14,6 +14,7 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.door import Door
 from tests.cluster.kubectl import Kubectl, until
+from tests.cluster.laptop import Laptop
 from tests.cluster.release import Release
 from tests.cluster.scene import Scene
 
@@ -53,14 +54,25 @@ def release(cluster: Cluster) -> Release:
 
 
 @pytest.fixture(scope="session")
-def scene(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    """Data and model in the cluster's store and in a folder."""
-    scene = Scene(release=release, folder=tmp_path_factory.mktemp("scene"))
+def laptop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """Data and model in a folder, and `kubetuner run` of what the chosen tests compare with; in the background."""
+    laptop = Laptop(folder=tmp_path_factory.mktemp("laptop"))
+    laptop.prepare()
+    for module in dict.fromkeys(item.getparent(pytest.Module) for item in request.session.items):
+        laptop.begin(getattr(getattr(module, "obj", None), "LAPTOP", {}))
+    yield laptop
+    laptop.close()
+
+
+@pytest.fixture(scope="session")
+def scene(laptop: Laptop, release: Release) -> Scene:
+    """Data and model in the cluster's store too."""
+    scene = Scene(release=release, laptop=laptop)
     scene.prepare()
     return scene
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def door(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Door:
-    """RunService, as clients outside the cluster reach it."""
+    """RunService, as clients outside the cluster reach it: address and certificate are other ones when the chart is installed again."""
     return Door.of(release, tmp_path_factory.mktemp("door"))

@@ -208,7 +208,7 @@ class ControlPlane:
             "cluster-signing-cert-file": self.ca,
             "cluster-signing-key-file": pki / "ca.key",
             "node-monitor-period": "2s",
-            "node-monitor-grace-period": "20s",
+            "node-monitor-grace-period": "12s",  # of a kubelet that tells of itself every two; tests wait for it
         }
         user = "system:kube-controller-manager"
         return [binaries.path("kube-controller-manager"), *self._component(user), *(f"--{name}={value}" for name, value in flags.items())]

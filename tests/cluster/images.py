@@ -6,6 +6,7 @@ them, which each node starts with.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.cluster import base_image, binaries, needs
+from tests.cluster import base_image, binaries, needs, network
 from tests.cluster.machine import Machine
 from tests.cluster.oci_layout import Layout
 from tests.cluster.processes import ClusterError
-from tests.cluster.runtime import PAUSE, Runtime, images_held
+from tests.cluster.runtime import PAUSE, Runtime, drop_layers, images_held, set_layers_apart
 
 if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster
@@ -27,6 +28,7 @@ _BASE: Final = f"localhost/python:{base_image.PYTHON}"
 # The host's certificates and pip settings, lent to the build: neither Dockerfile nor image knows the registry.
 _LENT: Final = ("/etc/ssl/certs", "/etc/pip.conf")
 _LARGEST_FOR_A_NODE: Final = 2 << 30  # bytes; at its start a node links the images, but what it takes in later is its own
+_HELD: Final = "held.json"
 _PACKED_LITTLE: Final = ("--compression-format=gzip", "--compression-level=1")
 
 
@@ -66,10 +68,23 @@ def _make(cluster: Cluster, chosen: Sequence[Image]) -> None:
     for image in chosen:
         print(f"building {image.tag}", file=sys.stderr, flush=True)
         _build(folder, image)
+    _buildah(folder, "rmi", "--prune", "--force")  # what the new ones are not made of
+    made = _identities(folder)
+    held = _held(folder)
+    tags = [image.tag for image in chosen if held.get(image.tag) != made[image.tag]]
+    if tags:
+        _give(cluster, tags)
+        (folder / _HELD).write_text(json.dumps(held | {tag: made[tag] for tag in tags}))
+
+
+def _give(cluster: Cluster, tags: Sequence[str]) -> None:
+    """Bring images that are built to the nodes: to those that run, and to those that will."""
+    folder = cluster.image_folder
+    for tag in tags:
         # It packs layers whatever it is told; but little.
-        _buildah(folder, "push", "--quiet", *_PACKED_LITTLE, image.tag, f"oci:{folder / 'layout'}:{image.tag}")
-        Layout(folder=folder / "layout").unpack(image.tag)
-    tags = [image.tag for image in chosen]
+        _buildah(folder, "push", "--quiet", *_PACKED_LITTLE, tag, f"oci:{folder / 'layout'}:{tag}")
+        Layout(folder=folder / "layout").unpack(tag)
+    Layout(folder=folder / "layout").tidy()
     disk = Runtime(machine=Machine(folder=folder), number=1)
     disk.machine.boot()
     try:
@@ -78,9 +93,25 @@ def _make(cluster: Cluster, chosen: Sequence[Image]) -> None:
     finally:
         disk.machine.shut_down()
     _share(folder)
+    set_layers_apart(disk.machine, folder / "layers")
+    if not network.is_up():
+        drop_layers(disk.machine, folder / "layers")
     for node in cluster.nodes:
         if node.machine.on:
             _load(folder, node.runtime, tags)
+
+
+def _identities(folder: Path) -> dict[str, str]:
+    """What buildah has: digests by tag."""
+    rows = _buildah(folder, "images", "--no-trunc", "--format", "{{.Name}}:{{.Tag}} {{.ID}}").splitlines()
+    return dict(row.split() for row in rows)
+
+
+def _held(folder: Path) -> dict[str, str]:
+    """What the disk has that nodes start with: digests by tag."""
+    file = folder / _HELD
+    found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    return found
 
 
 def _load(folder: Path, runtime: Runtime, tags: Sequence[str]) -> None:
@@ -128,10 +159,13 @@ def _unpack_base(folder: Path) -> None:
 
 
 def _wrap(folder: Path, tag: str, program: Path, place: str) -> None:
-    """An image of one static program."""
+    """An image of one static program, unless it is there: the program's folder is named by what it is made of."""
+    label = f"dev.kubetuner.program={program.parent.name}"
+    if _buildah(folder, "images", "--quiet", "--filter", f"reference={tag}", "--filter", f"label={label}").strip():
+        return
     container = _buildah(folder, "from", "scratch").strip()
     _buildah(folder, "copy", "--quiet", "--chmod=0755", container, program, place)
-    _buildah(folder, "config", "--entrypoint", f'["{place}"]', "--user", "65534:65534", container)
+    _buildah(folder, "config", "--entrypoint", f'["{place}"]', "--user", "65534:65534", "--label", label, container)
     _buildah(folder, "commit", "--quiet", "--rm", "--timestamp=0", container, tag)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from tests.cluster import binaries
 from tests.cluster.processes import ClusterError
 
-_POLL_SECONDS: Final = 0.2
+_PAUSE: Final = (0.1, 0.6)  # a look is a process, which takes 50 ms of a core
 T = TypeVar("T")
 
 
@@ -62,11 +62,12 @@ class Kubectl:
 
 def until(look: Callable[[], T | None], what: str, seconds: float = 60) -> T:
     """What `look` finds, as soon as it is true; a ClusterError after these seconds."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, _PAUSE[0]
     while not (found := look()):
         if time.monotonic() > deadline:
             raise ClusterError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(pause * 1.2, _PAUSE[1])
     return found
 
 

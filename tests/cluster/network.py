@@ -19,12 +19,17 @@ _SYSCTLS: Final = ("net/ipv4/ip_forward", "kernel/panic", "kernel/panic_on_oops"
 _TABLES: Final = (("ip", "kube-proxy"), ("ip6", "kube-proxy"), ("inet", "kubetuner-policies"))
 
 
+def is_up() -> bool:
+    """Whether this machine has a cluster, of whichever checkout."""
+    return Path("/sys/class/net", BRIDGE).exists()
+
+
 def up(folder: Path) -> None:
     """Make the bridge where it is not there; remember the settings that will change."""
     saved = folder / SAVED
     if not saved.exists():
         saved.write_text(json.dumps({name: _sysctl(name).read_text() for name in _SYSCTLS}))
-    if not Path("/sys/class/net", BRIDGE).exists():
+    if not is_up():
         _do("ip", "link", "add", BRIDGE, "address", _MAC, "type", "bridge")
         _do("ip", "address", "add", f"{HOST}/24", "dev", BRIDGE)
         _do("ip", "link", "set", BRIDGE, "up")
@@ -36,7 +41,7 @@ def down(folder: Path) -> None:
     """Take away the bridge and all rules, and put the settings back."""
     for family, table in _TABLES:
         subprocess.run(["nft", "delete", "table", family, table], check=False, capture_output=True)
-    if Path("/sys/class/net", BRIDGE).exists():
+    if is_up():
         _do("ip", "link", "delete", BRIDGE)
     saved = folder / SAVED
     if saved.exists():

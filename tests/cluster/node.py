@@ -46,12 +46,8 @@ class Node:
     def up(self) -> None:
         """Start what is not running; `wait` says when pods can come."""
         self._make_cgroups()
-        disk = self.machine.own("/var/lib/containerd")
-        source = self.images.own("/var/lib/containerd")
-        if not disk.exists() and source.exists():
-            disk.parent.mkdir(parents=True, exist_ok=True)
-            with images_held(self.images.folder):
-                copy_images(source, disk)
+        with images_held(self.images.folder):
+            copy_images(self.images, self.machine)
         self.machine.boot()
         self.runtime.up()
         self.start_kubelet()
@@ -150,6 +146,7 @@ class Node:
             "nodeStatusReportFrequency": "10s",
             "nodeLeaseDurationSeconds": 10,
             "syncFrequency": "5s",
+            "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},  # of containers that tests end one time after another
             "maxPods": 60,
         }
 

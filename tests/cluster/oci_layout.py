@@ -40,6 +40,20 @@ class Layout:
             if packed != whole:
                 packed.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove images that have lost their names to later ones, and what none is made of any more."""
+        file = self.folder / "index.json"
+        index = json.loads(file.read_text())
+        rows = index["manifests"] = [row for row in index["manifests"] if _NAME in row.get("annotations", {})]
+        file.write_text(json.dumps(index))
+        kept = {row["digest"] for row in rows}
+        for row in rows:
+            manifest = json.loads(self._blob(row["digest"]).read_text())
+            kept |= {manifest["config"]["digest"], *self._layers(manifest)}
+        for blob in (self.folder / "blobs" / "sha256").iterdir():
+            if f"sha256:{blob.name}" not in kept:
+                blob.unlink()
+
     def archive(self, tags: Sequence[str], file: Path, *, without: Collection[str]) -> None:
         """Write an archive of these images, whose layers are unpacked; layers of these digests are left out."""
         written: set[str] = set()

@@ -20,6 +20,8 @@ SYSTEM: Final = "kubetuner"
 TEAM: Final = "team"
 """Namespace of the runs."""
 _SECRET: Final = "store-keys"
+_PATIENCE: Final = {"KUBETUNER_RETRY_SECONDS": "2", "KUBETUNER_PROGRESS_SECONDS": "1"}
+"""Less than the defaults: tests wait for it."""
 _ROOT: Final = Path(__file__).parents[2]
 _RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -39,7 +41,8 @@ class Release:
         for name in (SYSTEM, TEAM):
             kubectl.apply(self.cluster.store.secret(_SECRET), namespace=name)
         file = self.cluster.folder / "values.json"
-        file.write_text(json.dumps(self._values() | values))
+        ours = self._values()
+        file.write_text(json.dumps(ours | {name: {**ours.get(name, {}), **value} for name, value in values.items()}))
         chart = _ROOT / "charts" / "kubetuner"
         self.helm("upgrade", "--install", "kubetuner", chart, "--values", file, "--wait", "--timeout", "2m")
 
@@ -77,6 +80,7 @@ class Release:
             },
             "objectStore": {"endpoint": self.cluster.store.service, "bucket": BUCKET, "auth": {"existingSecret": _SECRET}},
             "networkPolicy": {"namespaces": [TEAM]},
+            "controller": {"extraEnv": [{"name": name, "value": value} for name, value in _PATIENCE.items()]},
             "pods": {
                 "terminationGracePeriodSeconds": 30,
                 "stages": {"ingest": stage, **{name: stage | {"gpus": 1} for name in ("embed", "train", "evaluate")}},

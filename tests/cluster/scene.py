@@ -1,54 +1,36 @@
-"""Runs of KubeTuner in the cluster, for tests: data and model in its store, TrainingRuns by kubectl, and what a laptop makes of them."""
+"""Runs of KubeTuner in the cluster, for tests: data and model in its store, TrainingRuns by kubectl."""
 
 from __future__ import annotations
 
-import copy
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from tests import builders
 from tests.cluster.kubectl import Kubectl, until
+from tests.cluster.laptop import LORA, Laptop, Outcome, document
 from tests.cluster.object_store import ObjectStore
 from tests.cluster.processes import ClusterError
 from tests.cluster.release import TEAM, Release
 
 STAGES: Final = ("ingest", "embed", "train", "evaluate")
 OVER: Final = ("Succeeded", "Failed", "Cancelled")
-LORA: Final = "lora.safetensors"
-_ROOT: Final = Path(__file__).parents[2]
-_PICTURES: Final = 12
 _SECONDS: Final = 300
-# Small, but with more than one unit of work in each stage, so that it can be cut in the middle of each.
-_PARTS: Final[dict[str, Any]] = {
-    "embed": {"text": {"writeBatchSize": 4}, "vae": {"writeBatchSize": 4, "batchSize": 2}},
-    "train": {"maxSteps": 12, "checkpoint": {"everySteps": 3, "keep": 2}, "gradientCheckpointing": False},
-    "evaluate": {"prompts": ["a photograph of a cat", "a red house"], "steps": 4},
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a run has made, wherever it ran."""
-
-    artifacts: Mapping[str, str]
-    """Fingerprints by noun."""
-    lora: bytes
+_GIVEN: Final = ("datasets/", "models/")
+_ENCODED: Final = ("manifest/", "model/", "facts/", "images/", "latents/", "texts/", "cache/", "results/embed/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A release, its store with data, and a folder with the same data."""
+    """A release, and its store with the data and the model of a laptop's folder."""
 
     release: Release
-    folder: Path
+    laptop: Laptop
+
+    @property
+    def folder(self) -> Path:
+        return self.laptop.folder
 
     @property
     def kubectl(self) -> Kubectl:
@@ -59,36 +41,12 @@ class Scene:
         return self.release.cluster.store
 
     def prepare(self) -> None:
-        """Make pictures and a model, and bring both into the store."""
-        builders.photographs(self.folder / "photographs", [(96, 96)] * _PICTURES)
-        if not (self.folder / "tiny-sdxl").exists():
-            builders.tiny_model(self.folder / "tiny-sdxl")
+        """Bring pictures and model into the store."""
         for name, prefix in (("photographs", "datasets/photographs/"), ("tiny-sdxl", "models/tiny-sdxl/")):
             target = self.store.store(prefix)
             for file in sorted((self.folder / name).rglob("*")):
                 if file.is_file():
                     target.put(str(file.relative_to(self.folder / name)), file.read_bytes())
-
-    def laptop(self, name: str, **parts: Any) -> Outcome:
-        """What `kubetuner run` makes of a run, in a process of the host with a folder as its store."""
-        out = self.folder / f"out-{name}"
-        file = self.folder / f"{name}.yaml"
-        file.write_text(yaml.safe_dump(_document(name, **parts)))
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "kubetuner.cli.main",
-            "run",
-            file,
-            "--store",
-            self.folder / "store",
-            "--out",
-            out,
-        ]
-        settings = {**os.environ, "PYTHONPATH": str(_ROOT / "services"), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=self.folder, env=settings, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-        return Outcome(artifacts=json.loads((out / "result.json").read_text())["artifacts"], lora=(out / LORA).read_bytes())
 
     def apply(self, name: str, **parts: Any) -> None:
         """Apply the run to the cluster, with the store's addresses."""
@@ -96,18 +54,20 @@ class Scene:
 
     def document(self, name: str, **parts: Any) -> dict[str, Any]:
         """The run with the store's addresses."""
-        document = _document(name, **parts)
-        document["spec"]["model"]["path"] = "store:models/tiny-sdxl"
-        for dataset in document["spec"]["datasets"]:
+        made = document(name, **parts)
+        made["spec"]["model"]["path"] = "store:models/tiny-sdxl"
+        for dataset in made["spec"]["datasets"]:
             dataset["source"]["uri"] = f"store:datasets/{dataset['source']['uri']}"
-        return document
+        return made
 
-    def forget(self, name: str) -> None:
-        """Remove a run and all that any run has put into the store, so that the next of this name begins from nothing."""
+    def forget(self, name: str, *, encoded: bool = True) -> None:
+        """Remove a run and what any run has put into the store, so that the next of this name begins from nothing; or, with `encoded` off,
+        from what was counted and encoded."""
         self.kubectl("--namespace", TEAM, "delete", "trainingrun", name, "--ignore-not-found", "--cascade=foreground", "--timeout=60s")
+        kept = _GIVEN if encoded else (*_GIVEN, *_ENCODED)
         store = self.store.store()
         for found in list(store.list("")):
-            if not found.key.startswith(("datasets/", "models/")):
+            if not found.key.startswith(kept):
                 store.delete(found.key)
 
     def status(self, name: str) -> dict[str, Any]:
@@ -171,13 +131,3 @@ class Scene:
         pods = ask("--namespace", TEAM, "get", "pods", "-o", "wide", check=False).stdout
         logs = ask("--namespace", TEAM, "logs", "--selector", f"kubetuner.dev/run={name}", "--tail=30", "--prefix", check=False).stdout
         return f"{described}\n{pods}\n{logs[-5000:]}\ncontroller:\n{self.release.controller_log()[-4000:]}"
-
-
-def _document(name: str, **parts: Any) -> dict[str, Any]:
-    """A run whose paths are a laptop's."""
-    merged = copy.deepcopy(_PARTS)
-    for key, value in parts.items():
-        merged[key] = {**merged[key], **value} if isinstance(value, Mapping) and key in merged else value
-    document = builders.run_document(**merged)
-    document["metadata"]["name"] = name
-    return document

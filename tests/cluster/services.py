@@ -31,8 +31,10 @@ def up(folder: Path, plane: ControlPlane, *, node: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     plane.kubectl.apply(*_rights())
     settings = folder / "kube-proxy.json"
-    settings.write_text(json.dumps(_proxy(plane)))
-    Daemon(folder=folder, name="kube-proxy").start([binaries.path("kube-proxy"), f"--config={settings}", f"--hostname-override={node}"])
+    proxy = Daemon(folder=folder, name="kube-proxy")
+    if proxy.pid is None:  # it ends when its settings are written again
+        settings.write_text(json.dumps(_proxy(plane)))
+    proxy.start([binaries.path("kube-proxy"), f"--config={settings}", f"--hostname-override={node}"])
     corefile = folder / "Corefile"
     corefile.write_text(_COREFILE.format(address=network.HOST, kubeconfig=plane.kubeconfig_of("system:coredns")))
     Daemon(folder=folder, name="coredns").start([binaries.path("coredns"), "-conf", corefile])

@@ -1,4 +1,4 @@
-"""The cluster itself, before anything of ours runs in it: pods, addresses, GPUs, loss of a node, policies."""
+"""The cluster itself, before anything of ours runs in it: pods, addresses, GPUs, policies. A node is lost in test_faults.py."""
 
 from __future__ import annotations
 
@@ -92,29 +92,6 @@ def test_device_that_fails_is_not_given_out(cluster: Cluster, kubectl: Kubectl) 
     until(lambda: offered() == str(cluster.gpus), "all GPUs again")
 
 
-def test_job_of_a_lost_node_goes_on_elsewhere(cluster: Cluster, kubectl: Kubectl, namespace: str) -> None:
-    kubectl.apply(job("lasts", "import time; time.sleep(600)", gpus=1), namespace=namespace)
-
-    def place() -> str:
-        pods = kubectl.list("pods", namespace)
-        return next((found["spec"]["nodeName"] for found in pods if found["status"]["phase"] == "Running"), "")
-
-    first = until(place, "the Job's pod")
-    node = next(node for node in cluster.nodes if node.name == first)
-    node.power_off()
-    try:
-        until(lambda: not _ready(kubectl.get("node", first)), "the loss noticed")
-        kubectl("taint", "node", first, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
-        until(lambda: place() not in ("", first), "the Job on the other node", 90)
-    finally:
-        node.up()
-        kubectl.run("taint", "node", first, "node.kubernetes.io/out-of-service-", check=False)
-        node.wait()
-    status = kubectl.get("job", "lasts", namespace)
-    assert status is not None
-    assert status["status"].get("failed", 0) == 0
-
-
 def test_kubelet_comes_back_to_its_pods(cluster: Cluster, kubectl: Kubectl, namespace: str) -> None:
     kubectl.apply(single("lasts", "import time; time.sleep(600)"), namespace=namespace)
     kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "pod/lasts", "--timeout=60s")
@@ -157,7 +134,3 @@ def _policy() -> dict[str, Any]:
     rule = {"from": peers, "ports": [{"protocol": "TCP", "port": 8000}]}
     spec = {"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"], "ingress": [rule]}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "friends"}, "spec": spec}
-
-
-def _ready(node: dict[str, Any] | None) -> bool:
-    return node is not None and any(row["type"] == "Ready" and row["status"] == "True" for row in node["status"]["conditions"])

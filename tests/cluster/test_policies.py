@@ -17,6 +17,7 @@ _LISTENS: Final = 'import socket, time; kept = [socket.create_server(("", port))
 # The wait: a network plugin needs a moment to hear of a pod's address.
 _ASKS: Final = """
 import json, socket, time
+from concurrent.futures import ThreadPoolExecutor
 def opens(place):
     try:
         socket.create_connection(place, 1.5).close()
@@ -24,7 +25,9 @@ def opens(place):
     except OSError:
         return False
 time.sleep(3)
-print(json.dumps({name: opens(tuple(place)) for name, place in %r.items()}))
+places = %r
+with ThreadPoolExecutor() as threads:
+    print(json.dumps(dict(zip(places, threads.map(opens, map(tuple, places.values()))))))
 """
 _SERVICES: Final = {
     "store": ("minio.minio", 9000),
@@ -55,13 +58,19 @@ def places(release: Release) -> Iterator[Mapping[str, tuple[str, int]]]:
     release.cluster.kubectl("--namespace", TEAM, "delete", "pod", _LISTENER, "--wait=false")
 
 
+@pytest.fixture(scope="module")
+def askers(release: Release, places: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+    """Pods that ask all of them, by whose labels they have; they ask at once, since each that is shut out waits."""
+    names = {who: f"{who or 'stranger'}-asks" for who in _OPEN if who != "controller"}
+    release.cluster.kubectl.apply(*(single(names[who], _ASKS % places, labels=_labels(who)) for who in names), namespace=TEAM)
+    yield names
+    release.cluster.kubectl("--namespace", TEAM, "delete", "pod", *names.values(), "--wait=false")
+
+
 @pytest.mark.parametrize("who", [who for who in _OPEN if who != "controller"])
-def test_pod_reaches_what_it_needs_and_no_more(release: Release, places: Mapping[str, Any], who: str) -> None:
-    name = f"{who or 'stranger'}-asks"
-    release.cluster.kubectl.apply(single(name, _ASKS % places, labels=_labels(who)), namespace=TEAM)
-    until(lambda: _phase(release, name) == "Succeeded", f"the end of {name}")
-    found: dict[str, bool] = json.loads(release.cluster.kubectl("--namespace", TEAM, "logs", name))
-    release.cluster.kubectl("--namespace", TEAM, "delete", "pod", name, "--wait=false")
+def test_pod_reaches_what_it_needs_and_no_more(release: Release, askers: Mapping[str, str], who: str) -> None:
+    until(lambda: _phase(release, askers[who]) == "Succeeded", f"the end of {askers[who]}")
+    found: dict[str, bool] = json.loads(release.cluster.kubectl("--namespace", TEAM, "logs", askers[who]))
     assert {place for place, opens in found.items() if opens} == _OPEN[who]
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
 from safetensors.numpy import load
 
 from tests.cluster.kubectl import until
+from tests.cluster.laptop import Laptop
 from tests.cluster.release import TEAM
 from tests.cluster.scene import Scene
 from tests.cluster.workloads import job
 
+PAIR: Final[dict[str, Any]] = {"seed": 12, "train": {"batchSize": 4, "maxSteps": 6}}
+LAPTOP: Final = {"pair": PAIR}
 _QUEUE = "kueue.x-k8s.io/queue-name"
 
 
@@ -57,14 +60,12 @@ def test_queued_stage_starts_where_the_queue_lets_it(scene: Scene, queue: str) -
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "queued")
 
 
-def test_two_nodes_train_what_one_trains(scene: Scene) -> None:
-    train = {"batchSize": 4, "maxSteps": 6}
-    alone = load(scene.laptop("pair", seed=12, train=train).lora)
-    scene.apply("pair", seed=12, train=train, compute={"train": {"nodes": 2}})
+def test_two_nodes_train_what_one_trains(scene: Scene, laptop: Laptop) -> None:
+    scene.apply("pair", **PAIR, compute={"train": {"nodes": 2}})
     scene.until("pair", "Succeeded", seconds=400)
     pods = scene.kubectl.list("pods", TEAM, "kubetuner.dev/run=pair,kubetuner.dev/stage=train")
     assert {pod["spec"]["nodeName"] for pod in pods} == {"node1", "node2"}
-    together = load(scene.outcome("pair").lora)
+    together, alone = load(scene.outcome("pair").lora), load(laptop.outcome("pair").lora)
     assert together.keys() == alone.keys()
     for name, tensor in alone.items():
         np.testing.assert_allclose(together[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)

@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.cluster.door import Door
+from tests.cluster.laptop import Laptop
 from tests.cluster.object_store import BUCKET
 from tests.cluster.release import TEAM
 from tests.cluster.scene import STAGES, Scene
@@ -24,6 +23,7 @@ from tests.cluster.scene import STAGES, Scene
 ROOT: Final = Path(__file__).parents[2]
 MATERIAL: Final = ROOT / "build" / "material"
 NAME: Final = "photographs"
+LAPTOP: Final = {NAME: ROOT / "tests" / "material" / "photographs.yaml"}
 BESIDE: Final = "material"  # other tests have data and a model of the same names
 ELSEWHERE: Final = {
     rb"store:model/[0-9a-f]{40}": b"tiny-sdxl",
@@ -33,17 +33,7 @@ ELSEWHERE: Final = {
 }
 
 
-@pytest.fixture(scope="module")
-def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `kubetuner run` makes."""
-    folder = tmp_path_factory.mktemp("laptop")
-    _kubetuner(
-        "run", "tests/material/photographs.yaml", "--store", folder / "store", "--out", folder / "out", environment={"OMP_NUM_THREADS": "1"}
-    )
-    return folder / "out"
-
-
-def test_quickstart_gives_the_files_of_a_laptop(door: Door, scene: Scene, laptop: Path, tmp_path: Path) -> None:
+def test_quickstart_gives_the_files_of_a_laptop(door: Door, scene: Scene, laptop: Laptop, tmp_path: Path) -> None:
     scene.forget(NAME)  # of an earlier session on the same cluster
     door.admit("newcomer")
     for name in (f"datasets/{NAME}", "models/tiny-sdxl"):
@@ -62,7 +52,7 @@ def test_quickstart_gives_the_files_of_a_laptop(door: Door, scene: Scene, laptop
 
     door.kubetuner("newcomer", "outputs", NAME, "-o", tmp_path / "grpc")
     _kubetuner("outputs", NAME, "--store", straight, "-o", tmp_path / "s3", environment=scene.store.environment)
-    wanted = _comparable(laptop)
+    wanted = _comparable(laptop.out(NAME))
     for way in ("grpc", "s3"):
         found = _comparable(tmp_path / way)
         assert found.keys() == wanted.keys()

@@ -6,14 +6,18 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Final
 
 import pytest
 import yaml
 
 import kubetuner
 from tests.cluster.door import Door
+from tests.cluster.laptop import LORA, Laptop
 from tests.cluster.release import SYSTEM, TEAM
-from tests.cluster.scene import LORA, Scene
+from tests.cluster.scene import Scene
+
+LAPTOP: Final = {"by-grpc": {"seed": 21}}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,7 @@ def test_wrong_run_is_refused_field_by_field(door: Door, user: str) -> None:
     assert not [field for field in ("spec.train.maxSteps", "spec.train.type") if field not in refusal], refusal
 
 
-def test_whole_way_by_the_command(door: Door, user: str, scene: Scene, tmp_path: Path) -> None:
+def test_whole_way_by_the_command(door: Door, user: str, scene: Scene, laptop: Laptop, tmp_path: Path) -> None:
     """push, apply, watch and outputs over gRPC, as an account with a token."""
     door.kubetuner(user, "push", scene.folder / "photographs", "datasets/by-grpc")
     again = json.loads(door.kubetuner(user, "push", scene.folder / "photographs", "datasets/by-grpc", "--json").splitlines()[-1])
@@ -92,7 +96,7 @@ def test_whole_way_by_the_command(door: Door, user: str, scene: Scene, tmp_path:
     door.kubetuner(user, "apply", "-f", file)
     door.kubetuner(user, "watch", "by-grpc")
     door.kubetuner(user, "outputs", "by-grpc", "-o", tmp_path / "out")
-    assert (tmp_path / "out" / LORA).read_bytes() == scene.laptop("by-grpc", seed=21).lora
+    assert (tmp_path / "out" / LORA).read_bytes() == laptop.outcome("by-grpc").lora
 
 
 def test_python_client_follows_a_run_to_its_files(door: Door, user: str, scene: Scene, tmp_path: Path) -> None:
