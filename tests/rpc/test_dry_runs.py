@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from kubetuner.v1alpha1.ingest_service_pb2_grpc import IngestServiceStub
 from kubetuner.v1alpha1.inspection_pb2 import Inspection
 from kubetuner.v1alpha1.training_run_pb2 import Progress, TrainingRun
 from tests.builders import photographs
+from tests.processes import children
 from tests.rpc.service import serve
 from tests.rpc.test_run_service import document, refusal
 
@@ -183,15 +184,6 @@ def wait(come: Callable[[], bool]) -> None:
     while not come():
         assert time.monotonic() < until
         time.sleep(0.02)
-
-
-def children(number: int) -> list[str]:
-    """Processes that a process has begun and that live."""
-    found: list[str] = []
-    for task in Path(f"/proc/{number}/task").iterdir():
-        with suppress(OSError):  # a thread that has ended
-            found += (task / "children").read_text().split()
-    return found
 
 
 @pytest.mark.parametrize("uri", ["/etc", "photographs", "volume://claim/x", "file:///etc"])

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from kubetuner.ingest.core.decoding import Decoders
 from kubetuner.ingest.core.run import reference
 from kubetuner.ingest.core.seen import Seen, scratch
 from tests import builders
+from tests.processes import children
 from tests.unit.ingest.bench import Bench
 from tests.unit.ingest.samples import samples
 
@@ -112,7 +112,8 @@ def test_process_has_neither_arrow_nor_protobuf() -> None:
 
 
 def _children() -> list[int]:
-    return [int(child) for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    """Processes that decode for this one; other tests' servers are its children, too."""
+    return [number for number, command in children(os.getpid()).items() if decoding.__name__ in command]
 
 
 def _only_child() -> int:
