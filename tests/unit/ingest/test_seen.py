@@ -33,10 +33,17 @@ def test_nothing_seen_is_no_rows() -> None:
 
 
 def test_a_scratch_file_is_gone_at_the_end() -> None:
-    with scratch() as file:
+    with scratch(named=True) as file:
         place = Path(file.name)
         assert place.exists()
     assert not place.exists()
+
+
+def test_a_scratch_file_without_a_name_leaves_nothing_behind_a_killed_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBETUNER_CACHE", str(tmp_path))
+    with scratch() as file:
+        file.write(b"rows")
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_named_with_its_cure() -> None:

@@ -53,7 +53,7 @@ def _make(found: Sequence[Source], seen: Seen, spec: TrainingRunSpec, ctx: Stage
     if objects.find(ctx.store, ref) is not None:
         return ref
     summary = Summary(found)
-    with scratch() as file:
+    with scratch(named=True) as file:
         with writing():
             rows = manifest.pack(summary.counted(decide.rows(seen.batches(), datasets, seed=spec.seed)), file)
         _require_pictures(found, summary.rows())

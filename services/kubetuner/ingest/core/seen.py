@@ -67,11 +67,15 @@ def _unpack(packed: bytes) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def scratch() -> Iterator[IO[bytes]]:
-    """An empty file where this machine keeps what can be fetched again; gone at the end."""
+def scratch(*, named: bool = False) -> Iterator[IO[bytes]]:
+    """An empty file where this machine keeps what can be fetched again; gone at the end.
+
+    One that is not `named` has no name in any folder: where this process is killed, it goes too.
+    """
     folder = transfer.cache_folder()
+    make = tempfile.NamedTemporaryFile if named else tempfile.TemporaryFile
     with writing():
-        file = tempfile.NamedTemporaryFile(dir=folder if folder.is_dir() else None)  # noqa: SIM115 (closed below)
+        file = make(dir=folder if folder.is_dir() else None)
     try:
         yield file
     finally:
