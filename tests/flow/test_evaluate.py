@@ -100,15 +100,20 @@ def test_the_same_noise_begins_both_images_of_a_pair(done: Place) -> None:
     assert pairs[0] != pairs[1]
 
 
-@pytest.mark.parametrize("after", [0, 13])
-def test_an_interrupted_evaluation_goes_on_to_the_same_report(done: Place, after: int) -> None:
-    run, place = a_small_run(), copy(done, without=("images", "losses", "report"))
+def assert_goes_on_to_the_same_report(place: Place, run: TrainingRun, *, after: int, undisturbed: Place, pictures: int) -> None:
+    """An evaluation that was stopped `after` so many passes, and begun again, draws each picture once and ends as the undisturbed one."""
     stopped, resumed = place.context(Counter(stage="evaluate", after=after)), place.context()
     with pytest.raises(Interrupted):
         evaluated(place, run, stopped)
     found = evaluated(place, run, resumed)
-    assert stopped.work["imagesGenerated"] + resumed.work["imagesGenerated"] == 4
-    assert place.store.get(found.key("index.json")) == done.store.get(found.key("index.json"))
+    assert stopped.work["imagesGenerated"] + resumed.work["imagesGenerated"] == pictures
+    assert place.store.get(found.key("index.json")) == undisturbed.store.get(found.key("index.json"))
+
+
+@pytest.mark.parametrize("after", [0, 13])
+def test_an_interrupted_evaluation_goes_on_to_the_same_report(done: Place, after: int) -> None:
+    place = copy(done, without=("images", "losses", "report"))
+    assert_goes_on_to_the_same_report(place, a_small_run(), after=after, undisturbed=done, pictures=4)
 
 
 @pytest.mark.parametrize("cache", ["on-demand", "disabled"])
@@ -201,13 +206,8 @@ def test_a_report_that_was_not_asked_for_more_has_nothing_more(done: Place) -> N
 
 @pytest.mark.parametrize("after", [0, 21])
 def test_an_interrupted_comparison_goes_on_to_the_same_report(done: Place, compared: Place, after: int) -> None:
-    run, place = a_comparing_run(), copy(done, without=("images", "losses", "report"))
-    stopped, resumed = place.context(Counter(stage="evaluate", after=after)), place.context()
-    with pytest.raises(Interrupted):
-        evaluated(place, run, stopped)
-    found = evaluated(place, run, resumed)
-    assert stopped.work["imagesGenerated"] + resumed.work["imagesGenerated"] == 18
-    assert place.store.get(found.key("index.json")) == compared.store.get(found.key("index.json"))
+    place = copy(done, without=("images", "losses", "report"))
+    assert_goes_on_to_the_same_report(place, a_comparing_run(), after=after, undisturbed=compared, pictures=18)
 
 
 def test_outputs_hold_every_picture_of_the_report(compared: Place, tmp_path: Path) -> None:
