@@ -28,6 +28,8 @@ ISSUER: Final = "https://kubernetes.default.svc"
 _FIRST_SERVICE: Final = "10.96.0.1"
 _LOOPBACK: Final = "127.0.0.1"
 _SECONDS_TO_START: Final = 60
+_COLLECTING: Final = {"GOGC": "off", "GOMEMLIMIT": "1536MiB"}
+"""The API server shares its cores with all else here: it collects garbage when it has grown to this, not at every doubling of little."""
 
 # user -> groups; each has a token and a kubeconfig of its own
 _USERS: Final[dict[str, str]] = {
@@ -109,7 +111,7 @@ class ControlPlane:
         self._write_access()
         self.part("etcd").start(self._etcd())
         server = self.part("kube-apiserver")
-        server.start(self._apiserver())
+        server.start(self._apiserver(), _COLLECTING)
         server.until(self._is_ready, _SECONDS_TO_START)
         if self.acting:
             manager = self.part("kube-controller-manager")

@@ -62,6 +62,7 @@ class Program:
 
     async def _run(self, cluster: KubernetesCluster, stop: asyncio.Event) -> int:
         gc.set_threshold(*_GARBAGE)
+        gc.collect()  # now, while there is little to look through
         gc.disable()  # lists make objects by the hundred thousand and no circles: nothing is looked through before they are complete
         settings = self._settings
         runs, jobs, pods = Cache(), Cache(trim_job), Cache(trim_pod)
@@ -161,7 +162,6 @@ async def _picture(caches: tuple[Cache, ...]) -> None:
         await asyncio.sleep(0.02)
         if not gc.isenabled() and time.monotonic() - begun > _LISTING:
             gc.enable()  # the server is away: that may last
-    gc.collect()
     gc.freeze()  # what is there now stays: it need not be looked through again and again
     gc.enable()
 

@@ -22,7 +22,7 @@ _WATCH_SECONDS: Final = (300.0, 600.0)
 _BACKOFF: Final = (0.2, 30.0)
 _FIELDS: Final = ("managedFields", "selfLink")
 _SHORT: Final = 64
-_PAGE: Final = 250
+_PAGE: Final = 100  # whole objects of a page are held at once; larger pages are no faster
 
 Heard = Callable[[Json, bool], None]
 """Told of each object that was added, changed or (True) deleted."""

@@ -8,7 +8,7 @@ KUBETUNER_STORE                s3://bucket/prefix, passed on to the stages; endp
 KUBETUNER_STORE_SECRET         Secret with accessKey and secretKey in each run's namespace, for the stages
 KUBETUNER_IMAGES_INGEST, KUBETUNER_IMAGES_STAGE     images of the stages
 KUBETUNER_POD_DEFAULTS         YAML file from the chart (defaults.py tells its fields); empty is none
-KUBETUNER_WORKERS              reconciliations at once (24)
+KUBETUNER_WORKERS              reconciliations at once (20)
 KUBETUNER_PROGRESS_SECONDS     least time between two status writes for progress alone (5)
 KUBETUNER_RETRY_SECONDS        pause before the first retry of a stage; doubles up to 36 times it (10)
 KUBETUNER_LEASE_NAME (kubetuner-controller), _SECONDS (15), _RENEW_SECONDS (10), _RETRY_SECONDS (2)
@@ -107,7 +107,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         stages=stages,
         lease=lease,
         feed_tls=_feed_tls(environment),
-        workers=int(_number(environment, "KUBETUNER_WORKERS", 24)),
+        workers=int(_number(environment, "KUBETUNER_WORKERS", 20)),
         progress_seconds=_number(environment, "KUBETUNER_PROGRESS_SECONDS", 5.0),
         retry_seconds=_number(environment, "KUBETUNER_RETRY_SECONDS", 10.0),
         health_listen=environment.get("KUBETUNER_HEALTH_LISTEN") or "[::]:8081",

@@ -71,7 +71,7 @@ def test_a_long_list_comes_by_pages() -> None:
         task = asyncio.create_task(reflector(cluster, cache).run())
         await soon(lambda: cache.synced)
         assert len(cache) == 600
-        assert cluster.calls["list trainingruns"] == 3
+        assert cluster.calls["list trainingruns"] == 6
         task.cancel()
 
     asyncio.run(scene())
