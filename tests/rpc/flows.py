@@ -29,6 +29,7 @@ class Pods:
 
     base: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list, init=False)
 
     @property
     def store(self) -> Path:
@@ -55,7 +56,14 @@ class Pods:
         log = self.base / f"{name}.log"
         with log.open("w") as out:
             process = subprocess.Popen([sys.executable, "-m", f"kubetuner.{stage}"], cwd=self.base, env=variables, stdout=out, stderr=out)
+        self._started.append(process)
         return Pod(process, said, log)
+
+    def kill(self) -> None:
+        """End those that are still at work, as they are where a test fails."""
+        for process in self._started:
+            process.kill()
+            process.wait()
 
     def command(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command that has ended, run where pods run, on as many threads."""

@@ -32,14 +32,7 @@ def test_nothing_seen_is_no_rows() -> None:
         assert list(Seen(file).batches()) == []
 
 
-def test_a_scratch_file_is_gone_at_the_end() -> None:
-    with scratch(named=True) as file:
-        place = Path(file.name)
-        assert place.exists()
-    assert not place.exists()
-
-
-def test_a_scratch_file_without_a_name_leaves_nothing_behind_a_killed_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scratch_file_leaves_nothing_behind_a_killed_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBETUNER_CACHE", str(tmp_path))
     with scratch() as file:
         file.write(b"rows")

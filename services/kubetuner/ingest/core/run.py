@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
+from mmap import ACCESS_READ, mmap
 from typing import Final
 
 from kubetuner.artifacts import facts, manifest, objects
@@ -53,11 +53,12 @@ def _make(found: Sequence[Source], seen: Seen, spec: TrainingRunSpec, ctx: Stage
     if objects.find(ctx.store, ref) is not None:
         return ref
     summary = Summary(found)
-    with scratch(named=True) as file:
+    with scratch() as file:
         with writing():
             rows = manifest.pack(summary.counted(decide.rows(seen.batches(), datasets, seed=spec.seed)), file)
         _require_pictures(found, summary.rows())
-        return manifest.commit(ctx.store, ref, rows, Path(file.name), {"seed": spec.seed, "datasets": summary.rows()})
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as packed:
+            return manifest.commit(ctx.store, ref, rows, packed, {"seed": spec.seed, "datasets": summary.rows()})
 
 
 def reference(seen: Seen, datasets: Sequence[Dataset], *, seed: int) -> ArtifactRef:

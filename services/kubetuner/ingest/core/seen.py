@@ -67,15 +67,11 @@ def _unpack(packed: bytes) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def scratch(*, named: bool = False) -> Iterator[IO[bytes]]:
-    """An empty file where this machine keeps what can be fetched again; gone at the end.
-
-    One that is not `named` has no name in any folder: where this process is killed, it goes too.
-    """
+def scratch() -> Iterator[IO[bytes]]:
+    """An empty file where this machine keeps what can be fetched again, without a name: it goes even where this process is killed."""
     folder = transfer.cache_folder()
-    make = tempfile.NamedTemporaryFile if named else tempfile.TemporaryFile
     with writing():
-        file = make(dir=folder if folder.is_dir() else None)
+        file = tempfile.TemporaryFile(dir=folder if folder.is_dir() else None)  # noqa: SIM115 - closed below, whatever its disk says then
     try:
         yield file
     finally:
