@@ -20,9 +20,13 @@ _LOCK: Final = Path(__file__).parent / "minio" / "go.lock"
 
 def cache_folder(name: str, pins: Iterable[Path], settings: str = "") -> Path:
     """A folder of the user's cache that is named by what the pins hold, and by settings; it may not be there yet."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(b"".join(pin.read_bytes() for pin in pins) + settings.encode()).hexdigest()[:16]
-    return root / "kubetuner" / f"{name}-{digest}"
+    return cache_root() / f"{name}-{digest}"
+
+
+def cache_root() -> Path:
+    """The folder of those folders; it may not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubetuner"
 
 
 def at_hand() -> bool:

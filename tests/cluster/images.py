@@ -115,15 +115,12 @@ def _held(folder: Path) -> dict[str, str]:
 
 
 def _load(folder: Path, runtime: Runtime, tags: Sequence[str]) -> None:
-    archive = folder / "archive.tar"
-    Layout(folder=folder / "layout").archive(tags, archive, without=runtime.blobs())
-    try:
-        if runtime.machine.folder != folder and archive.stat().st_size > _LARGEST_FOR_A_NODE:
-            print(f"{runtime.machine.folder.name} takes {', '.join(tags)} when the cluster is next started", file=sys.stderr)
-        else:
-            runtime.load(archive)
-    finally:
-        archive.unlink()
+    layout, held = Layout(folder=folder / "layout"), runtime.blobs()
+    if runtime.machine.folder != folder and layout.size(tags, without=held) > _LARGEST_FOR_A_NODE:
+        print(f"{runtime.machine.folder.name} takes {', '.join(tags)} when the cluster is next started", file=sys.stderr)
+        return
+    with runtime.loading() as archive:
+        layout.archive(tags, archive, without=held)
 
 
 def _share(folder: Path) -> None:

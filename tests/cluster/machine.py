@@ -10,10 +10,12 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tests.cluster import binaries
 from tests.cluster.kubectl import until
@@ -102,6 +104,20 @@ class Machine:
         done = subprocess.run([*self._enter(), *command], capture_output=True, text=True, timeout=timeout, check=False)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
+
+    @contextmanager
+    def feeding(self, *command: str | Path) -> Iterator[IO[bytes]]:
+        """Run a command in it that reads what is written."""
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen([*self._enter(), *command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
+            assert process.stdin is not None
+            try:
+                with suppress(BrokenPipeError), process.stdin:  # where it has ended, it says why
+                    yield process.stdin
+            finally:
+                process.wait()
+            said.seek(0)
+            assert process.returncode == 0, f"{command}: {said.read().decode()}"
 
     def _enter(self) -> list[str]:
         first = _child(self._power.pid)

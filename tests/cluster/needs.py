@@ -11,6 +11,8 @@ import subprocess
 import sys
 from typing import Final
 
+from tests import golang
+
 # program -> (Debian's package of it, what it is for)
 _PROGRAMS: Final[dict[str, tuple[str, str]]] = {
     "runc": ("runc", "runs containers"),
@@ -24,6 +26,7 @@ _FOR_IMAGES: Final[dict[str, tuple[str, str]]] = {
     "debootstrap": ("debootstrap", "makes the image that they are built upon"),
 }
 _ISOLATED: Final = ("unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt")
+_LEAST_FREE: Final = 30  # GiB; built they take 20, a build some more
 _FOR_CONTROL_PLANE: Final[dict[str, tuple[str, str]]] = {"openssl": ("openssl", "makes certificates")}
 
 
@@ -49,12 +52,20 @@ def for_nodes() -> list[str]:
 
 def for_images() -> list[str]:
     """What is missing to build images, in words; empty where nothing is."""
-    return [*([] if os.geteuid() == 0 else ["root: images are built with other users' files"]), *_absent(_FOR_IMAGES)]
+    return [*([] if os.geteuid() == 0 else ["root: images are built with other users' files"]), *_absent(_FOR_IMAGES), *_room()]
 
 
 def for_control_plane() -> list[str]:
     """What is missing to run a control plane, in words; empty where nothing is."""
     return _absent(_FOR_CONTROL_PLANE)
+
+
+def _room() -> list[str]:
+    cache = golang.cache_root()
+    free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.exists())).free >> 30
+    if free >= _LEAST_FREE or any(cache.glob("cluster-images-*/held.json")):  # those that were built before are built on
+        return []
+    return [f"disk: {free} GiB are free at {cache} and images take {_LEAST_FREE} (free some, or set XDG_CACHE_HOME to a larger disk)"]
 
 
 def _absent(programs: dict[str, tuple[str, str]]) -> list[str]:

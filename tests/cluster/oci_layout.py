@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 _NAME: Final = "org.opencontainers.image.ref.name"
 _NAME_FOR_CONTAINERD: Final = "io.containerd.image.name"
@@ -54,10 +54,15 @@ class Layout:
             if f"sha256:{blob.name}" not in kept:
                 blob.unlink()
 
-    def archive(self, tags: Sequence[str], file: Path, *, without: Collection[str]) -> None:
+    def size(self, tags: Sequence[str], *, without: Collection[str]) -> int:
+        """Bytes of the layers that an archive would have."""
+        digests = {layer for tag in tags for layer in self._layers(self._manifest(tag))} - set(without)
+        return sum(self._blob(digest).stat().st_size for digest in digests)
+
+    def archive(self, tags: Sequence[str], file: IO[bytes], *, without: Collection[str]) -> None:
         """Write an archive of these images, whose layers are unpacked; layers of these digests are left out."""
         written: set[str] = set()
-        with tarfile.open(file, "w") as tar:
+        with tarfile.open(fileobj=file, mode="w|") as tar:
             _add(tar, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
             rows = []
             for tag in tags:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tests.cluster import binaries, network
 from tests.cluster.machine import Machine
@@ -77,10 +78,12 @@ class Runtime:
         daemon = self.machine.start("containerd", [binaries.path("containerd"), "--config", settings, "--log-level", "warn"])
         daemon.until(self._answers, 30)
 
-    def load(self, archive: Path) -> None:
-        """Take in the images of an OCI archive."""
+    @contextmanager
+    def loading(self) -> Iterator[IO[bytes]]:
+        """Take in the images of an OCI archive, as it is written: on the disk it would take as much as all of them."""
         # Without --local the archive passes through a transfer service at a fourth of the speed.
-        self._ctr("images", "import", "--local", archive)
+        with self.machine.feeding(*self._to_ctr("images", "import", "--local", "-")) as archive:
+            yield archive
 
     def images(self) -> frozenset[str]:
         """Names of the images that it holds."""
@@ -98,7 +101,10 @@ class Runtime:
             return False
 
     def _ctr(self, *arguments: str | Path) -> str:
-        return self.machine.run(binaries.path("ctr"), "--address", SOCKET, "--namespace", "k8s.io", *arguments)
+        return self.machine.run(*self._to_ctr(*arguments))
+
+    def _to_ctr(self, *arguments: str | Path) -> Sequence[str | Path]:
+        return [binaries.path("ctr"), "--address", SOCKET, "--namespace", "k8s.io", *arguments]
 
 
 def images_held(folder: Path) -> AbstractContextManager[None]:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from tests.cluster.door import Door
+from tests.cluster.images import IMAGES
 from tests.cluster.kubectl import until
+from tests.cluster.laptop import LORA, Laptop
 from tests.cluster.release import SYSTEM, TEAM, Release
 from tests.cluster.scene import Scene
+
+LAPTOP: Final = {"trial": {"seed": 22}}
+_OWN_STORE: Final = {
+    "objectStore": {"endpoint": "", "auth": {"existingSecret": ""}},
+    "minio": {
+        "enabled": True,
+        "image": {"registry": "localhost", **dict(zip(("repository", "tag"), IMAGES["minio"].tag.split("/")[1].split(":"), strict=True))},
+        "command": ["/usr/bin/minio"],
+        "persistence": {"enabled": False},
+    },
+}
 
 
 def _ready(release: Release) -> int:
@@ -48,3 +67,25 @@ def test_uninstalling_leaves_runs_and_data(scene: Scene) -> None:
         scene.release.install()
     scene.until("kept", "Suspended", seconds=60)
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "kept")
+
+
+def test_trial_with_the_store_that_the_chart_brings(scene: Scene, laptop: Laptop, tmp_path: Path) -> None:
+    """NOTES, step by step: its keys brought to the runs' namespace, data pushed, a run, its files."""
+    release, kubectl = scene.release, scene.kubectl
+    release.install(**_OWN_STORE)
+    try:
+        keys = kubectl.get("secret", "kubetuner-minio", SYSTEM)
+        assert keys is not None
+        kubectl.apply({**keys, "metadata": {"name": keys["metadata"]["name"]}}, namespace=TEAM)
+        door = Door.of(release, tmp_path)
+        door.admit("trier")
+        for kind, folder in (("datasets", "photographs"), ("models", "tiny-sdxl")):
+            door.kubetuner("trier", "push", scene.folder / folder, f"{kind}/{folder}")
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(scene.document("trial", seed=22)))
+        kubectl("--namespace", TEAM, "apply", "-f", tmp_path / "run.yaml")
+        scene.until("trial", "Succeeded")
+        door.kubetuner("trier", "outputs", "trial", "-o", tmp_path / "out")
+        assert (tmp_path / "out" / LORA).read_bytes() == laptop.outcome("trial").lora
+    finally:
+        kubectl("--namespace", TEAM, "delete", "trainingrun", "trial", "--ignore-not-found")
+        release.install()
