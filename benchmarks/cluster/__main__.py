@@ -1,7 +1,7 @@
 """`make bench-cluster`: the controller on a real API server with pretended nodes; a table, and build/bench-cluster.json.
 
 The load generator, etcd, the API server, the controller manager, the scheduler and the nodes share the machine with the controller, so
-rates are those of the whole. Needs the programs of `python -m tests.cluster build`.
+rates are those of the whole. What it needs of them is built the first time, as `python -m tests.cluster build` does.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("build/bench-cluster.json"))
     options = parser.parse_args(arguments)
     needed = ("etcd", "kube-apiserver", "kubectl", *(() if options.without_pods else ("kube-controller-manager", "kube-scheduler", "kwok")))
-    if missing := binaries.missing(needed):
-        print(f"not built: {', '.join(missing)}; run `python -m tests.cluster build {' '.join(missing)}`", file=sys.stderr)
-        return 1
+    for name in binaries.missing(needed):
+        print(f"building {name}", file=sys.stderr, flush=True)
+        binaries.build(name)
     with tempfile.TemporaryDirectory(prefix="kubetuner-bench-") as folder:
         rows = asyncio.run(_measure(Path(folder), options))
     print(as_text(rows))
