@@ -47,13 +47,12 @@ images: ## Build the three images: make images REGISTRY=registry.example.com/tea
 
 ##@ A real cluster on this machine
 cluster-up: .venv/ready ## Start Kubernetes 1.36 with two nodes and MinIO, or what of it this machine can run; prints KUBECONFIG
-	$(BIN)/python -m tests.cluster images
-	$(BIN)/python -m tests.cluster up
+	$(BIN)/python -m tests.cluster up --images
 
 cluster-down: .venv/ready ## End the cluster and remove all of it but built programs and images
 	$(BIN)/python -m tests.cluster down
 
-test-cluster: $(MATERIAL)/ready ## Run the tests that need the cluster; as root (the first time builds Kubernetes: half an hour)
+test-cluster: quickstart ## Run the tests that need the cluster; as root (the first time builds Kubernetes: half an hour)
 	$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.cluster images
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/cluster

@@ -21,6 +21,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.machine import Machine
 from tests.cluster.node import Node
 from tests.cluster.object_store import ObjectStore
+from tests.cluster.process_cluster import ProcessCluster
 from tests.cluster.processes import ClusterError, alone, sweep
 
 FOLDER: Final = Path(__file__).parents[2] / "build" / "cluster"
@@ -41,9 +42,9 @@ class Cluster:
         return ControlPlane(folder=self.folder / "plane", address=network.HOST, port=_PORT, pod_security="restricted")
 
     @property
-    def plane_alone(self) -> ControlPlane:
-        """What is left of it on a machine that can run no nodes."""
-        return ControlPlane(folder=self.folder / "plane-alone")
+    def of_processes(self) -> ProcessCluster:
+        """What is left of it on a machine that can run no containers."""
+        return ProcessCluster(folder=self.folder / "processes", gpus=self.gpus)
 
     @property
     def nodes(self) -> list[Node]:
@@ -107,7 +108,7 @@ class Cluster:
         policies.down(self.folder / "services")
         services.down(self.folder / "services")
         self.plane.down()
-        self.plane_alone.down()
+        self.of_processes.down()
         sweep(self.folder)
         for node in self.nodes:
             node.remove_cgroups()

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 import urllib3
 
 from tests.cluster import binaries, certificates, network
+from tests.cluster.api import kubeconfig
 from tests.cluster.kubectl import Kubectl, until
 from tests.cluster.processes import ClusterError, Daemon, sweep
 
@@ -142,10 +143,11 @@ class ControlPlane:
         if tokens.exists():
             return
         rows = []
+        cluster = {"server": self.server, "certificate-authority-data": b64encode(self.ca.read_bytes()).decode()}
         for user, group in _USERS.items():
             token = secrets.token_hex(16)
             rows.append(f'{token},{user},{user},"{group}"')
-            self.kubeconfig_of(user).write_text(json.dumps(_kubeconfig(self.server, self.ca.read_text(), token)))
+            self.kubeconfig_of(user).write_text(json.dumps(kubeconfig(cluster, token)))
             self.kubeconfig_of(user).chmod(0o600)
         tokens.write_text("\n".join(rows))
 
@@ -230,18 +232,6 @@ class ControlPlane:
     def _has_defaults(self) -> bool:
         found = self.kubectl.run("get", "serviceaccount/default", "configmap/kube-root-ca.crt", "--namespace=default", check=False)
         return found.returncode == 0
-
-
-def _kubeconfig(server: str, authority: str, token: str) -> dict[str, Any]:
-    cluster = {"server": server, "certificate-authority-data": b64encode(authority.encode()).decode()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "kubetuner", "cluster": cluster}],
-        "users": [{"name": "kubetuner", "user": {"token": token}}],
-        "contexts": [{"name": "kubetuner", "context": {"cluster": "kubetuner", "user": "kubetuner"}}],
-        "current-context": "kubetuner",
-    }
 
 
 def _admission(level: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What `kubetuner run` makes of runs on this machine, for comparison: worked out beside the tests, on what they leave of its cores.
 
-A module of tests names its runs in LAPTOP, by name: what they change in the spec of all, or a file that has the whole. Runs of all modules
-that were chosen are made one after another, in the tests' order, while the cluster is still at other things.
+A module of tests names its runs in LAPTOP, by name: what they change in the spec of all. Runs of all modules that were chosen are made one
+after another, in the tests' order, while the cluster is still at other things.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Laptop:
         builders.photographs(self.folder / "photographs", [(96, 96)] * _PICTURES)
         builders.tiny_model(self.folder / "tiny-sdxl")
 
-    def begin(self, runs: Mapping[str, Mapping[str, Any] | Path]) -> None:
+    def begin(self, runs: Mapping[str, Mapping[str, Any]]) -> None:
         """Make these runs in the background, after those that were begun before."""
         for name, parts in runs.items():
             self._outs[name] = self._worker.submit(self._run, name, parts)
@@ -76,9 +76,10 @@ class Laptop:
             self._process.kill()
         self._worker.shutdown()
 
-    def _run(self, name: str, parts: Mapping[str, Any] | Path) -> Path:
+    def _run(self, name: str, parts: Mapping[str, Any]) -> Path:
         out = self.folder / f"out-{name}"
-        file = parts if isinstance(parts, Path) else self._file(name, parts)
+        file = self.folder / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(document(name, **parts)))
         kubetuner = [sys.executable, "-m", "kubetuner.cli.main", "run", file, "--store", self.folder / "store", "--out", out]
         settings = {**os.environ, "PYTHONPATH": str(_ROOT / "services"), "OMP_NUM_THREADS": "1"}
         command, pipe = ["nice", "-n", "5", *map(str, kubetuner)], subprocess.PIPE
@@ -86,11 +87,6 @@ class Laptop:
             _, said = self._process.communicate()
         assert self._process.returncode == 0, said[-4000:]
         return out
-
-    def _file(self, name: str, parts: Mapping[str, Any]) -> Path:
-        file = self.folder / f"{name}.yaml"
-        file.write_text(yaml.safe_dump(document(name, **parts)))
-        return file
 
 
 def document(name: str, **parts: Any) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""A MinIO of the cluster: a process of the host behind a Service, so that it can be stopped without a pod being moved."""
+"""A MinIO of the cluster: a process of the host, so that it can be stopped without a pod being moved; on the bridge behind a Service."""
 
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,20 +25,38 @@ _SECONDS_TO_START: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStore:
-    """MinIO on the bridge; pods call it `http://minio.minio:9000`."""
+    """MinIO on the bridge; pods call it `http://minio.minio:9000`. Or at another address of the host's, where Services have none."""
 
     folder: Path
     plane: ControlPlane
+    host: str = network.HOST
 
     @property
     def endpoint(self) -> str:
         """Its address, from the host and from pods."""
-        return f"http://{network.HOST}:{_PORT}"
+        return f"http://{self.host}:{self._port}"
 
     @property
     def service(self) -> str:
-        """Its address by name, from pods."""
-        return f"http://minio.{NAMESPACE}:{_PORT}"
+        """Its address as pods are told it."""
+        return f"http://minio.{NAMESPACE}:{_PORT}" if self._on_bridge else self.endpoint
+
+    @property
+    def _on_bridge(self) -> bool:
+        return self.host == network.HOST
+
+    @property
+    def _port(self) -> int:
+        """Off the bridge a free one, chosen once for the folder's life."""
+        if self._on_bridge:
+            return _PORT
+        file = self.folder / "port"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with socket.socket() as free:
+                free.bind((self.host, 0))
+                file.write_text(str(free.getsockname()[1]))
+        return int(file.read_text())
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,7 +72,8 @@ class ObjectStore:
     def up(self) -> None:
         """Start it where it does not run, with its Service and a bucket."""
         self.start()
-        self.plane.kubectl.apply(*_objects())
+        if self._on_bridge:
+            self.plane.kubectl.apply(*_objects())
         client = self.store().client
         if not client.bucket_exists(BUCKET):
             client.make_bucket(BUCKET)
@@ -72,7 +92,7 @@ class ObjectStore:
             "MINIO_UPDATE": "off",
             "MINIO_CI_CD": "on",
         }
-        address = ["--address", f"{network.HOST}:{_PORT}", "--console-address", "127.0.0.1:0"]
+        address = ["--address", f"{self.host}:{self._port}", "--console-address", "127.0.0.1:0"]
         self.server.start([binaries.path("minio"), "server", "--quiet", *address, self.folder / "data"], settings)
         self.server.until(self._answers, _SECONDS_TO_START)
 

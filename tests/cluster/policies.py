@@ -7,7 +7,6 @@ What runs on the host instead of in pods (DNS, MinIO) can be named by the labels
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import urllib3
-
 from tests.cluster import network
+from tests.cluster.api import Api, ApiFault
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.policy_rules import Pod, World, rules
 from tests.cluster.processes import Daemon
@@ -44,15 +42,12 @@ def down(folder: Path) -> None:
 
 def main() -> None:
     """Keep the rules in step with the cluster until the process is ended."""
-    access = json.loads(Path(sys.argv[1]).read_text())
-    server = access["clusters"][0]["cluster"]["server"]
-    authority = Path(sys.argv[1]).parent / "pki" / "ca.crt"
-    pool = urllib3.PoolManager(ca_certs=str(authority), headers={"Authorization": f"Bearer {access['users'][0]['user']['token']}"})
+    api = Api(Path(sys.argv[1]))
     written = ""
     while True:
         try:
-            lists = [pool.request("GET", f"{server}{path}?resourceVersion=0", timeout=5.0).json()["items"] for path in _PATHS]
-        except (urllib3.exceptions.HTTPError, ValueError, KeyError) as fault:
+            lists = [api.items(f"{path}?resourceVersion=0") for path in _PATHS]
+        except ApiFault as fault:
             print(f"the API server does not answer: {fault}", flush=True)
         else:
             wanted = rules(_world(*lists))

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_MARK: Final = "KUBETUNER_CLUSTER_FOLDER"
+MARK: Final = "KUBETUNER_CLUSTER_FOLDER"
+"""Variable by which `sweep` finds a process; what one starts by itself should hand it on."""
 _POLL_SECONDS: Final = 0.05
 
 
@@ -53,7 +54,7 @@ class Daemon:
         if self.pid is not None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), _MARK: str(self.folder), **(environment or {})}
+        settings = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), MARK: str(self.folder), **(environment or {})}
         written = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         opened = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, str(self.log), written, 0o644)]
         files = [*opened, (os.POSIX_SPAWN_DUP2, 1, 2), *((os.POSIX_SPAWN_CLOSE, number) for number in _inheritable())]
@@ -128,7 +129,7 @@ def _marked() -> Iterator[tuple[int, Path]]:
         except OSError:  # gone, or another user's
             continue
         for variable in variables:
-            if variable.startswith(f"{_MARK}=".encode()):
+            if variable.startswith(f"{MARK}=".encode()):
                 yield int(entry.name), Path(os.fsdecode(variable.split(b"=", 1)[1]))
 
 

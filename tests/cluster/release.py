@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cluster import binaries
+from tests.chart import helm
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import IMAGES
 from tests.cluster.object_store import BUCKET
+from tests.cluster.process_cluster import ProcessCluster
 from tests.cluster.processes import ClusterError
 
 SYSTEM: Final = "kubetuner"
@@ -30,10 +31,13 @@ _RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 class Release:
     """The installed chart."""
 
-    cluster: Cluster
+    cluster: Cluster | ProcessCluster
 
-    def install(self, **values: Any) -> None:
-        """Install or upgrade it, and wait until the controller is ready; values go over those that tests need."""
+    def install(self, *, threads: int = 1, **values: Any) -> None:
+        """Install or upgrade it, and wait until the controller is ready; values go over those that tests need.
+
+        Sums come out otherwise with another number of threads, so what is compared has the same.
+        """
         kubectl = self.cluster.kubectl
         kubectl.apply(
             *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": _RESTRICTED}} for name in (SYSTEM, TEAM))
@@ -41,7 +45,7 @@ class Release:
         for name in (SYSTEM, TEAM):
             kubectl.apply(self.cluster.store.secret(_SECRET), namespace=name)
         file = self.cluster.folder / "values.json"
-        ours = self._values()
+        ours = self._values(threads)
         file.write_text(json.dumps(ours | {name: {**ours.get(name, {}), **value} for name, value in values.items()}))
         chart = _ROOT / "charts" / "kubetuner"
         self.helm("upgrade", "--install", "kubetuner", chart, "--values", file, "--wait", "--timeout", "2m")
@@ -52,7 +56,7 @@ class Release:
 
     def helm(self, *arguments: str | Path) -> str:
         """What helm prints."""
-        command = [binaries.path("helm"), "--kubeconfig", self.cluster.kubeconfig, "--namespace", SYSTEM, *arguments]
+        command = [helm.get(), "--kubeconfig", self.cluster.kubeconfig, "--namespace", SYSTEM, *arguments]
         folders = {name: str(self.cluster.folder / "helm") for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **folders})
         if done.returncode:
@@ -67,11 +71,11 @@ class Release:
         events = self.cluster.kubectl.run("--namespace", SYSTEM, "get", "pods,events", check=False).stdout
         return f"{events}\n{self.controller_log()}"
 
-    def _values(self) -> dict[str, Any]:
-        # Requests that two nodes fit into that share a small machine's cores; one thread, so that sums come out as in any other process.
+    def _values(self, threads: int) -> dict[str, Any]:
+        # Requests that two nodes fit into that share a small machine's cores.
         stage = {
             "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "6Gi"}},
-            "extraEnv": [{"name": "OMP_NUM_THREADS", "value": "1"}],
+            "extraEnv": [{"name": "OMP_NUM_THREADS", "value": str(threads)}],
         }
         return {
             "images": {

@@ -1,4 +1,4 @@
-"""A run that waits in a queue as Kueue keeps it, and one that trains on both nodes at once."""
+"""A run that waits in a queue as Kueue keeps it, and one whose stages are each done by two pods."""
 
 from __future__ import annotations
 
@@ -60,12 +60,18 @@ def test_queued_stage_starts_where_the_queue_lets_it(scene: Scene, queue: str) -
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "queued")
 
 
-def test_two_nodes_train_what_one_trains(scene: Scene, laptop: Laptop) -> None:
-    scene.apply("pair", **PAIR, compute={"train": {"nodes": 2}})
+def test_two_pods_of_a_stage_make_what_one_makes(scene: Scene, laptop: Laptop) -> None:
+    """Data in two parts, and a training on both nodes at once."""
+    scene.forget("pair")  # and what others have counted and encoded
+    scene.apply("pair", **PAIR, compute={"ingest": {"shards": 2}, "embed": {"shards": 2}, "train": {"nodes": 2}})
     scene.until("pair", "Succeeded", seconds=400)
+    for stage in ("ingest", "embed"):
+        assert len(scene.kubectl.list("pods", TEAM, f"kubetuner.dev/run=pair,kubetuner.dev/stage={stage}")) == 2
+    outcome, undivided = scene.outcome("pair"), laptop.outcome("pair")
+    assert [outcome.artifacts[noun] for noun in ("manifest", "cache")] == [undivided.artifacts[noun] for noun in ("manifest", "cache")]
     pods = scene.kubectl.list("pods", TEAM, "kubetuner.dev/run=pair,kubetuner.dev/stage=train")
     assert {pod["spec"]["nodeName"] for pod in pods} == {"node1", "node2"}
-    together, alone = load(scene.outcome("pair").lora), load(laptop.outcome("pair").lora)
+    together, alone = load(outcome.lora), load(undivided.lora)
     assert together.keys() == alone.keys()
     for name, tensor in alone.items():
         np.testing.assert_allclose(together[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)

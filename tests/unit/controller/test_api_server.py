@@ -18,18 +18,16 @@ from benchmarks.cluster.process import Controller
 from kubetuner.controller.api import JOB, POD, RUN, ApiError, Json
 from kubetuner.controller.cluster import KubernetesCluster, connect
 from kubetuner.controller.stock import problem_of
-from tests.cluster import binaries
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import until
 from tests.unit.controller.fake import run_of
 from tests.unit.controller.world import FINGERPRINTS, told
 from tests.unit.spec.mutations import mutated
 
-NEEDED = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler")
 CHANGED = 500
 CRD = Path(__file__).parents[3] / "charts/kubetuner/files/trainingruns.kubetuner.dev.yaml"
 pytestmark = [
-    pytest.mark.skipif(bool(binaries.missing(NEEDED)), reason="no API server: `python -m tests.cluster build` makes one"),
+    pytest.mark.needs("apiserver"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 

@@ -1,0 +1,311 @@
+"""A node whose pods are plain processes, for machines that can run no containers: a kubelet in small.
+
+    python -m tests.cluster.process_node KUBECONFIG FOLDER [GPUS]     what `cluster-up` runs without root
+
+It tells of itself by a Lease, starts what the scheduler gives it, tells how that stands and ends, and asks it to stop when its pod is
+deleted. Left out are what containers are (see process_pods.py), addresses and names of Services, all probes but HTTP readiness, and logs by
+kubectl: they are files in FOLDER/logs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import urllib3
+
+from tests.cluster import process_pods
+from tests.cluster.api import APPLY, STRATEGIC, Api, ApiFault, kubeconfig
+from tests.cluster.process_pods import Command, Json, NotThere, Place
+
+NAME: Final = "processes"
+_POLL_SECONDS: Final = 0.2
+_BEAT_SECONDS: Final = 3.0
+_TOKEN_SECONDS: Final = 7 * 24 * 3600
+_LOST: Final = 137
+_LONGEST_MESSAGE: Final = 4096
+_OVER: Final = ("Succeeded", "Failed")
+
+
+@dataclass(slots=True)
+class Container:
+    """A container's process, and what is to be told of it."""
+
+    name: str
+    image: str
+    command: Command
+    log: Path
+    always: bool
+    """Whether it is started again when it ends."""
+    readiness: tuple[str, str] | None
+    """URL and path of its probe."""
+    process: subprocess.Popen[bytes] | None = None
+    ready: bool = False
+    restarts: int = 0
+    started: str = ""
+    ended: Json | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command.arguments, env=self.command.environment, cwd="/", stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+        self.started, self.ended = _now(), None
+
+    def look(self, stopping: bool) -> None:
+        """See how it stands; start it again where that is asked for."""
+        assert self.process is not None
+        code = self.process.poll()
+        if code is None:
+            self.ready = self.ready or self.readiness is None or _answers(*self.readiness)
+            return
+        if self.ended is None:
+            exit_code = code if code >= 0 else 128 - code
+            message = self.command.termination.read_bytes()[:_LONGEST_MESSAGE]
+            if not message and exit_code:  # terminationMessagePolicy FallbackToLogsOnError
+                message = self.log.read_bytes()[-2048:]
+            self.ended = {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}
+            self.ended |= {"message": message.decode("utf-8", "replace"), "startedAt": self.started, "finishedAt": _now()}
+            self.ready = False
+        elif self.always and not stopping:
+            self.restarts += 1
+            self.start()
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+    @property
+    def status(self) -> Json:
+        state = {"terminated": self.ended} if self.ended else {"running": {"startedAt": self.started}}
+        return {
+            "name": self.name, "image": self.image, "imageID": "", "ready": self.ready, "started": not self.ended,
+            "restartCount": self.restarts, "state": state,
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Held:
+    """A pod of this node."""
+
+    place: Place
+    containers: list[Container]
+    begun: str
+    told: Json = field(default_factory=dict)
+    stop_by: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return all(one.ended and (self.stop_by is not None or not one.always) for one in self.containers)
+
+    def stop(self, grace: float) -> None:
+        """Ask it to stop, and end it after so many seconds."""
+        if self.stop_by is None:
+            self.stop_by = time.monotonic() + grace
+            for one in self.containers:
+                one.signal(signal.SIGTERM)
+        elif time.monotonic() > self.stop_by:
+            self.kill()
+
+    def kill(self) -> None:
+        for one in self.containers:
+            one.signal(signal.SIGKILL)
+
+    @property
+    def status(self) -> Json:
+        ready = all(one.ready for one in self.containers)
+        phase = "Running"
+        if self.over:
+            phase = "Failed" if any(one.ended and one.ended["exitCode"] for one in self.containers) else "Succeeded"
+        conditions = {"Initialized": True, "ContainersReady": ready, "Ready": ready}
+        return {
+            "phase": phase, "podIP": self.place.address, "podIPs": [{"ip": self.place.address}], "hostIP": "127.0.0.1",
+            "hostIPs": [{"ip": "127.0.0.1"}], "startTime": self.begun, "containerStatuses": [one.status for one in self.containers],
+            "conditions": [{"type": name, "status": str(is_true)} for name, is_true in conditions.items()],
+        }  # fmt: skip
+
+
+class Node:
+    """The node."""
+
+    def __init__(self, api: Api, folder: Path, gpus: int) -> None:
+        self._api, self._folder, self._gpus = api, folder, gpus
+        self._held: dict[str, Held] = {}
+        self._waits: dict[str, str] = {}
+        self._subnet = random.SystemRandom().randrange(2, 254)  # other nodes of this kind may be on the machine
+        self._count = 0
+        self._beat = 0.0
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+
+    def turn(self) -> None:
+        """Bring everything one step on. Raises ApiFault."""
+        if time.monotonic() - self._beat > _BEAT_SECONDS:
+            self._tell_of_itself()
+            self._beat = time.monotonic()
+        pods = {pod["metadata"]["uid"]: pod for pod in self._api.items(f"/api/v1/pods?fieldSelector=spec.nodeName={NAME}")}
+        for uid, pod in pods.items():
+            self._bring_on(uid, pod)
+        for uid in self._held.keys() - pods.keys():
+            held = self._held.pop(uid)
+            held.kill()
+            shutil.rmtree(held.place.folder, ignore_errors=True)
+        for uid in self._waits.keys() - pods.keys():
+            del self._waits[uid]
+
+    def close(self) -> None:
+        """End all of them at once."""
+        for held in self._held.values():
+            held.kill()
+
+    def _bring_on(self, uid: str, pod: Json) -> None:
+        held, deleting = self._held.get(uid), "deletionTimestamp" in pod["metadata"]
+        phase = pod["status"].get("phase")
+        if held is None:
+            if deleting:
+                self._remove(pod)
+            elif phase == "Running":  # of an earlier process of this node
+                self._tell(pod, {"phase": "Failed", "reason": "Lost", "message": "the node's process was not there to follow it"})
+            elif phase not in _OVER:
+                self._start(uid, pod)
+            return
+        if deleting:
+            held.stop(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
+        for one in held.containers:
+            one.look(stopping=held.stop_by is not None)
+        if held.status != held.told:
+            self._tell(pod, held.status)
+            held.told = held.status
+        if deleting and held.over:
+            self._remove(pod)
+
+    def _start(self, uid: str, pod: Json) -> None:
+        self._count += 1
+        place = Place(folder=self._folder / "pods" / uid, address=f"127.{self._subnet}.{self._count // 250}.{self._count % 250 + 1}")
+        try:
+            process_pods.furnish(pod, place, lambda plural, name: self._read(pod, plural, name), lambda what: self._token(pod, what))
+            containers = [self._container(pod, one, place) for one in pod["spec"]["containers"]]
+        except NotThere as missing:
+            if self._waits.get(uid) != str(missing):
+                self._waits[uid] = str(missing)
+                waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": str(missing)}}
+                rows = [{"name": one["name"], "image": one["image"], "state": waiting} for one in pod["spec"]["containers"]]
+                rows = [{**row, "imageID": "", "ready": False, "restartCount": 0} for row in rows]
+                self._tell(pod, {"phase": "Pending", "containerStatuses": rows})
+            return
+        for one in containers:
+            one.start()
+        self._held[uid] = Held(place=place, containers=containers, begun=_now())
+
+    def _container(self, pod: Json, container: Json, place: Place) -> Container:
+        meta = pod["metadata"]
+        found = process_pods.command(pod, container, place, lambda plural, name: self._read(pod, plural, name))
+        return Container(
+            name=container["name"], image=container["image"], command=found,
+            log=self._folder / "logs" / f"{meta['namespace']}_{meta['name']}_{container['name']}.log",
+            always=pod["spec"].get("restartPolicy", "Always") == "Always", readiness=_probe(container, place.address),
+        )  # fmt: skip
+
+    def _read(self, pod: Json, plural: str, name: str) -> Json:
+        try:
+            return self._api.call("GET", f"/api/v1/namespaces/{pod['metadata']['namespace']}/{plural}/{name}")
+        except ApiFault as fault:
+            if fault.status != 404:
+                raise
+            raise NotThere(f'{plural.removesuffix("s")} "{name}" not found') from None
+
+    def _token(self, pod: Json, what: Json) -> Json:
+        meta, account = pod["metadata"], pod["spec"].get("serviceAccountName") or "default"
+        bound = {"kind": "Pod", "apiVersion": "v1", "name": meta["name"], "uid": meta["uid"]}
+        spec: Json = {"expirationSeconds": _TOKEN_SECONDS, "boundObjectRef": bound}  # it is not renewed
+        if what.get("audience"):
+            spec["audiences"] = [what["audience"]]
+        path = f"/api/v1/namespaces/{meta['namespace']}/serviceaccounts/{account}/token"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        return kubeconfig(self._api.cluster, self._api.call("POST", path, body)["status"]["token"])
+
+    def _tell(self, pod: Json, status: Json) -> None:
+        meta = pod["metadata"]
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
+        self._unless_gone("PATCH", path, {"metadata": {"uid": meta["uid"]}, "status": status}, STRATEGIC)
+
+    def _remove(self, pod: Json) -> None:
+        meta = pod["metadata"]
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+        self._unless_gone("DELETE", path, {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}}, "application/json")
+
+    def _unless_gone(self, method: str, path: str, body: Any, content: str) -> None:
+        try:
+            self._api.call(method, path, body, content=content)
+        except ApiFault as fault:
+            if fault.status not in (404, 409):
+                raise
+
+    def _tell_of_itself(self) -> None:
+        room = {"cpu": str(max(4, os.cpu_count() or 1)), "memory": "64Gi", "ephemeral-storage": "64Gi", "pods": "60"}
+        room["nvidia.com/gpu"] = str(self._gpus)
+        ready = {"type": "Ready", "status": "True", "reason": "Turns", "message": "", "lastHeartbeatTime": _now()}
+        name = {"name": NAME, "labels": {"kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux"}}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": name}
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
+        renewed = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+        lease["spec"] = {"holderIdentity": NAME, "leaseDurationSeconds": 40, "renewTime": renewed}
+        manager = f"fieldManager={NAME}&force=true"
+        if not self._beat:
+            self._api.call("PATCH", f"/api/v1/nodes/{NAME}?{manager}", node, content=APPLY)
+            status = {"capacity": room, "allocatable": room, "conditions": [ready]}
+            node["metadata"] = {"name": NAME}
+            self._api.call("PATCH", f"/api/v1/nodes/{NAME}/status?{manager}", node | {"status": status}, content=APPLY)
+        leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        self._api.call("PATCH", f"{leases}/{NAME}?{manager}", lease, content=APPLY)
+
+
+def _probe(container: Json, address: str) -> tuple[str, str] | None:
+    found = (container.get("readinessProbe") or {}).get("httpGet")
+    if not found:
+        return None
+    ports = {port.get("name"): port["containerPort"] for port in container.get("ports") or []}
+    return f"http://{address}:{ports.get(found['port'], found['port'])}", found.get("path", "/")
+
+
+def _answers(server: str, path: str) -> bool:
+    try:
+        return urllib3.request("GET", server + path, retries=False, timeout=0.5).status < 400
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def main() -> None:
+    """Be the node until asked to end."""
+    node = Node(Api(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+    ends = False
+
+    def end(*_: object) -> None:
+        nonlocal ends
+        ends = True
+
+    signal.signal(signal.SIGTERM, end)
+    while not ends:
+        try:
+            node.turn()
+        except ApiFault as fault:
+            print(json.dumps({"fault": str(fault)}), flush=True)
+        time.sleep(_POLL_SECONDS)
+    node.close()
+
+
+if __name__ == "__main__":
+    main()
