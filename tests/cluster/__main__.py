@@ -109,7 +109,7 @@ def _install(cluster: Cluster) -> None:
 
 def _status(cluster: Cluster) -> int:
     parts = [*cluster.plane.parts, cluster.store.server, *cluster.of_processes.parts]
-    rows = [(f"{part.folder.name}/{part.name}", part.pid) for part in parts]
+    rows = [(str((part.folder / part.name).relative_to(cluster.folder)), part.pid) for part in parts]
     rows += [(f"{node.name}/{name}", node.machine.pid(name)) for node in cluster.nodes for name in ("containerd", "kubelet", "fakegpu")]
     for name, pid in rows:
         print(f"{name:36} {pid or '-'}")
