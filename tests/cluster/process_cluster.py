@@ -9,6 +9,7 @@ process_pods.py and process_node.py.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class ProcessCluster:
     def down(self) -> None:
         """End all of it; what it stored stays in the folder."""
         self.node.stop()
+        shutil.rmtree((self.folder / "node" / process_node.PODS).resolve(), ignore_errors=True)  # where it could not itself
         self.store.down()
         self.plane.down()
         sweep(self.folder)

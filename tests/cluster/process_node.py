@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +29,12 @@ from tests.cluster.api import APPLY, STRATEGIC, Api, ApiFault, kubeconfig
 from tests.cluster.process_pods import Command, Json, NotThere, Place
 
 NAME: Final = "processes"
+PODS: Final = "pods"
+"""In the node's folder, a link to the folder of its pods."""
 _POLL_SECONDS: Final = 0.2
 _BEAT_SECONDS: Final = 3.0
 _TOKEN_SECONDS: Final = 7 * 24 * 3600
-_LOST: Final = 137
+_LONGEST_PAUSE: Final = 30.0
 _LONGEST_MESSAGE: Final = 4096
 _OVER: Final = ("Succeeded", "Failed")
 
@@ -53,6 +56,7 @@ class Container:
     restarts: int = 0
     started: str = ""
     ended: Json | None = None
+    again: float = 0.0
 
     def start(self) -> None:
         with self.log.open("ab") as out:
@@ -77,7 +81,8 @@ class Container:
             self.ended = {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}
             self.ended |= {"message": message.decode("utf-8", "replace"), "startedAt": self.started, "finishedAt": _now()}
             self.ready = False
-        elif self.always and not stopping:
+            self.again = time.monotonic() + min(_LONGEST_PAUSE, 2**self.restarts)
+        elif self.always and not stopping and time.monotonic() > self.again:
             self.restarts += 1
             self.start()
 
@@ -145,6 +150,9 @@ class Node:
         self._subnet = random.SystemRandom().randrange(2, 254)  # other nodes of this kind may be on the machine
         self._count = 0
         self._beat = 0.0
+        self._pods = Path(tempfile.mkdtemp(prefix="kt-", dir="/tmp"))  # the address of a socket has at most 107 characters
+        (folder / PODS).unlink(missing_ok=True)
+        (folder / PODS).symlink_to(self._pods)
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
     def turn(self) -> None:
@@ -166,6 +174,7 @@ class Node:
         """End all of them at once."""
         for held in self._held.values():
             held.kill()
+        shutil.rmtree(self._pods, ignore_errors=True)
 
     def _bring_on(self, uid: str, pod: Json) -> None:
         held, deleting = self._held.get(uid), "deletionTimestamp" in pod["metadata"]
@@ -190,7 +199,7 @@ class Node:
 
     def _start(self, uid: str, pod: Json) -> None:
         self._count += 1
-        place = Place(folder=self._folder / "pods" / uid, address=f"127.{self._subnet}.{self._count // 250}.{self._count % 250 + 1}")
+        place = Place(folder=self._pods / str(self._count), address=f"127.{self._subnet}.{self._count // 250}.{self._count % 250 + 1}")
         try:
             process_pods.furnish(pod, place, lambda plural, name: self._read(pod, plural, name), lambda what: self._token(pod, what))
             containers = [self._container(pod, one, place) for one in pod["spec"]["containers"]]
