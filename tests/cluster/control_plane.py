@@ -59,7 +59,11 @@ class ControlPlane:
     """Whether controller manager and scheduler run; without them objects are checked and stored, and nothing comes of them."""
 
     def __enter__(self) -> Self:
-        self.up()
+        try:
+            self.up()
+        except BaseException:
+            self.down()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

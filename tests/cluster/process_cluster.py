@@ -35,7 +35,11 @@ class ProcessCluster:
     gpus: int = 2
 
     def __enter__(self) -> Self:
-        self.up()
+        try:
+            self.up()
+        except BaseException:
+            self.down()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
