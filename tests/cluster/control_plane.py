@@ -15,14 +15,14 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import urllib3
 
 from tests.cluster import binaries, certificates, network
 from tests.cluster.api import kubeconfig
 from tests.cluster.kubectl import Kubectl, until
-from tests.cluster.processes import ClusterError, Daemon, sweep
+from tests.cluster.processes import ClusterError, Daemon, Lasting, sweep
 
 ISSUER: Final = "https://kubernetes.default.svc"
 """Who signs the tokens of ServiceAccounts."""
@@ -45,7 +45,7 @@ _USERS: Final[dict[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlPlane:
+class ControlPlane(Lasting):
     """A control plane that lives in a folder: `up` and `down` may be called by different processes, and again."""
 
     folder: Path
@@ -57,17 +57,6 @@ class ControlPlane:
     """PodSecurity level of namespaces that name none."""
     acting: bool = True
     """Whether controller manager and scheduler run; without them objects are checked and stored, and nothing comes of them."""
-
-    def __enter__(self) -> Self:
-        try:
-            self.up()
-        except BaseException:
-            self.down()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.down()
 
     @property
     def kubeconfig(self) -> Path:

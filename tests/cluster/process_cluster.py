@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from tests.cluster import process_node
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.object_store import ObjectStore
-from tests.cluster.processes import Daemon, sweep
+from tests.cluster.processes import Daemon, Lasting, sweep
 
 _LOOPBACK: Final = "127.0.0.1"
 _ROOT: Final = Path(__file__).parents[2]
@@ -28,22 +28,11 @@ _SECONDS_TO_START: Final = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessCluster:
+class ProcessCluster(Lasting):
     """A cluster that lives in a folder; `up` and `down` may be called by different processes, and again."""
 
     folder: Path
     gpus: int = 2
-
-    def __enter__(self) -> Self:
-        try:
-            self.up()
-        except BaseException:
-            self.down()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.down()
 
     @property
     def plane(self) -> ControlPlane:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 MARK: Final = "KUBETUNER_CLUSTER_FOLDER"
 """Variable by which `sweep` finds a process; what one starts by itself should hand it on."""
@@ -98,6 +98,29 @@ class Daemon:
                 return False
             time.sleep(_POLL_SECONDS)
         return True
+
+
+class Lasting:
+    """What stays up until its `down`, or as a context until that ends; what did not come up whole leaves nothing there."""
+
+    __slots__ = ()
+
+    def up(self) -> None:
+        raise NotImplementedError
+
+    def down(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.up()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
 
 
 @contextmanager
