@@ -22,7 +22,7 @@ from tests.cluster.scene import STAGES, Scene
 
 pytestmark = [pytest.mark.needs(thing) for thing in ("apiserver", "minio", "helm")]
 RUN: Final = "applied"
-PARTS: Final[dict[str, Any]] = {"train": {"maxSteps": 40, "checkpoint": {"everySteps": 10, "keep": 2}}}
+PARTS: Final[dict[str, Any]] = {"train": {"maxSteps": 80, "checkpoint": {"everySteps": 10, "keep": 2}}}
 
 
 @pytest.fixture(scope="module")
