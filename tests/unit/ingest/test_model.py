@@ -134,7 +134,7 @@ def test_a_hub_that_is_busy_is_asked_again_and_tells_nobody_the_token(folder: Pa
     [
         ({"path": "owner/other"}, "owner/other at main is not on "),
         ({"path": "owner/tiny", "revision": "v2"}, "owner/tiny at v2 is not on "),
-        ({"path": "store:models/none"}, "part unet/ is missing"),
+        ({"path": "store:models/none"}, "model store:models/none: nothing is there; bring it by `kubetuner push`"),
         ({"path": "store:"}, "names no part of a store"),
         ({"path": "volume://none/x"}, "mount the volume 'none'"),
         ({"path": "volume://../x"}, "names no volume"),

@@ -115,6 +115,8 @@ def _folders(origin: Origin) -> dict[str, dict[str, Found]]:
     for file in origin.files():
         folder, _, name = file.path.rpartition("/")
         found.setdefault(folder, {})[name] = file
+    if not found:
+        raise DataError(f"model {origin.name}: nothing is there; bring it by `kubetuner push`, or correct the address")
     return found
 
 
