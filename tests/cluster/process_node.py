@@ -14,19 +14,16 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import urllib3
-
 from tests.cluster import process_pods
 from tests.cluster.api import APPLY, STRATEGIC, Api, ApiFault, kubeconfig
-from tests.cluster.process_pods import Command, Json, NotThere, Place
+from tests.cluster.process_containers import Container, Held, now, probe
+from tests.cluster.process_pods import Json, NotThere, Place
 
 NAME: Final = "processes"
 PODS: Final = "pods"
@@ -34,110 +31,7 @@ PODS: Final = "pods"
 _POLL_SECONDS: Final = 0.2
 _BEAT_SECONDS: Final = 3.0
 _TOKEN_SECONDS: Final = 7 * 24 * 3600
-_LONGEST_PAUSE: Final = 30.0
-_LONGEST_MESSAGE: Final = 4096
 _OVER: Final = ("Succeeded", "Failed")
-
-
-@dataclass(slots=True)
-class Container:
-    """A container's process, and what is to be told of it."""
-
-    name: str
-    image: str
-    command: Command
-    log: Path
-    always: bool
-    """Whether it is started again when it ends."""
-    readiness: tuple[str, str] | None
-    """URL and path of its probe."""
-    process: subprocess.Popen[bytes] | None = None
-    ready: bool = False
-    restarts: int = 0
-    started: str = ""
-    ended: Json | None = None
-    again: float = 0.0
-
-    def start(self) -> None:
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                self.command.arguments, env=self.command.environment, cwd="/", stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True,
-            )  # fmt: skip
-        self.started, self.ended = _now(), None
-
-    def look(self, stopping: bool) -> None:
-        """See how it stands; start it again where that is asked for."""
-        assert self.process is not None
-        code = self.process.poll()
-        if code is None:
-            self.ready = self.ready or self.readiness is None or _answers(*self.readiness)
-            return
-        if self.ended is None:
-            exit_code = code if code >= 0 else 128 - code
-            message = self.command.termination.read_bytes()[:_LONGEST_MESSAGE]
-            if not message and exit_code:  # terminationMessagePolicy FallbackToLogsOnError
-                message = self.log.read_bytes()[-2048:]
-            self.ended = {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}
-            self.ended |= {"message": message.decode("utf-8", "replace"), "startedAt": self.started, "finishedAt": _now()}
-            self.ready = False
-            self.again = time.monotonic() + min(_LONGEST_PAUSE, 2**self.restarts)
-        elif self.always and not stopping and time.monotonic() > self.again:
-            self.restarts += 1
-            self.start()
-
-    def signal(self, number: int) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-
-    @property
-    def status(self) -> Json:
-        state = {"terminated": self.ended} if self.ended else {"running": {"startedAt": self.started}}
-        return {
-            "name": self.name, "image": self.image, "imageID": "", "ready": self.ready, "started": not self.ended,
-            "restartCount": self.restarts, "state": state,
-        }  # fmt: skip
-
-
-@dataclass(slots=True)
-class Held:
-    """A pod of this node."""
-
-    place: Place
-    containers: list[Container]
-    begun: str
-    told: Json = field(default_factory=dict)
-    stop_by: float | None = None
-
-    @property
-    def over(self) -> bool:
-        return all(one.ended and (self.stop_by is not None or not one.always) for one in self.containers)
-
-    def stop(self, grace: float) -> None:
-        """Ask it to stop, and end it after so many seconds."""
-        if self.stop_by is None:
-            self.stop_by = time.monotonic() + grace
-            for one in self.containers:
-                one.signal(signal.SIGTERM)
-        elif time.monotonic() > self.stop_by:
-            self.kill()
-
-    def kill(self) -> None:
-        for one in self.containers:
-            one.signal(signal.SIGKILL)
-
-    @property
-    def status(self) -> Json:
-        ready = all(one.ready for one in self.containers)
-        phase = "Running"
-        if self.over:
-            phase = "Failed" if any(one.ended and one.ended["exitCode"] for one in self.containers) else "Succeeded"
-        conditions = {"Initialized": True, "ContainersReady": ready, "Ready": ready}
-        return {
-            "phase": phase, "podIP": self.place.address, "podIPs": [{"ip": self.place.address}], "hostIP": "127.0.0.1",
-            "hostIPs": [{"ip": "127.0.0.1"}], "startTime": self.begun, "containerStatuses": [one.status for one in self.containers],
-            "conditions": [{"type": name, "status": str(is_true)} for name, is_true in conditions.items()],
-        }  # fmt: skip
 
 
 class Node:
@@ -151,9 +45,9 @@ class Node:
         self._count = 0
         self._beat = 0.0
         self._pods = Path(tempfile.mkdtemp(prefix="kt-", dir="/tmp"))  # the address of a socket has at most 107 characters
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
         (folder / PODS).unlink(missing_ok=True)
         (folder / PODS).symlink_to(self._pods)
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
 
     def turn(self) -> None:
         """Bring everything one step on. Raises ApiFault."""
@@ -213,7 +107,7 @@ class Node:
             return
         for one in containers:
             one.start()
-        self._held[uid] = Held(place=place, containers=containers, begun=_now())
+        self._held[uid] = Held(place=place, containers=containers, begun=now())
 
     def _container(self, pod: Json, container: Json, place: Place) -> Container:
         meta = pod["metadata"]
@@ -221,7 +115,7 @@ class Node:
         return Container(
             name=container["name"], image=container["image"], command=found,
             log=self._folder / "logs" / f"{meta['namespace']}_{meta['name']}_{container['name']}.log",
-            always=pod["spec"].get("restartPolicy", "Always") == "Always", readiness=_probe(container, place.address),
+            always=pod["spec"].get("restartPolicy", "Always") == "Always", readiness=probe(container, place.address),
         )  # fmt: skip
 
     def _read(self, pod: Json, plural: str, name: str) -> Json:
@@ -262,7 +156,7 @@ class Node:
     def _tell_of_itself(self) -> None:
         room = {"cpu": str(max(4, os.cpu_count() or 1)), "memory": "64Gi", "ephemeral-storage": "64Gi", "pods": "60"}
         room["nvidia.com/gpu"] = str(self._gpus)
-        ready = {"type": "Ready", "status": "True", "reason": "Turns", "message": "", "lastHeartbeatTime": _now()}
+        ready = {"type": "Ready", "status": "True", "reason": "Turns", "message": "", "lastHeartbeatTime": now()}
         name = {"name": NAME, "labels": {"kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux"}}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": name}
         lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
@@ -276,25 +170,6 @@ class Node:
             self._api.call("PATCH", f"/api/v1/nodes/{NAME}/status?{manager}", node | {"status": status}, content=APPLY)
         leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         self._api.call("PATCH", f"{leases}/{NAME}?{manager}", lease, content=APPLY)
-
-
-def _probe(container: Json, address: str) -> tuple[str, str] | None:
-    found = (container.get("readinessProbe") or {}).get("httpGet")
-    if not found:
-        return None
-    ports = {port.get("name"): port["containerPort"] for port in container.get("ports") or []}
-    return f"http://{address}:{ports.get(found['port'], found['port'])}", found.get("path", "/")
-
-
-def _answers(server: str, path: str) -> bool:
-    try:
-        return urllib3.request("GET", server + path, retries=False, timeout=0.5).status < 400
-    except urllib3.exceptions.HTTPError:
-        return False
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def main() -> None:
