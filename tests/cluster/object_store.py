@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from kubetuner.storage.minio import MinioStore
 from tests.cluster import binaries, network
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import Daemon
+from tests.ports import free_port
 
 NAMESPACE: Final = "minio"
 BUCKET: Final = "kubetuner"
@@ -53,9 +53,7 @@ class ObjectStore:
         file = self.folder / "port"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            with socket.socket() as free:
-                free.bind((self.host, 0))
-                file.write_text(str(free.getsockname()[1]))
+            file.write_text(str(free_port(self.host)))
         return int(file.read_text())
 
     @property

@@ -39,6 +39,7 @@ class Node:
 
     def __init__(self, api: Api, folder: Path, gpus: int) -> None:
         self._api, self._folder, self._gpus = api, folder, gpus
+        self._places: dict[str, Place] = {}
         self._held: dict[str, Held] = {}
         self._waits: dict[str, str] = {}
         self._subnet = random.SystemRandom().randrange(2, 254)  # other nodes of this kind may be on the machine
@@ -57,12 +58,11 @@ class Node:
         pods = {pod["metadata"]["uid"]: pod for pod in self._api.items(f"/api/v1/pods?fieldSelector=spec.nodeName={NAME}")}
         for uid, pod in pods.items():
             self._bring_on(uid, pod)
-        for uid in self._held.keys() - pods.keys():
-            held = self._held.pop(uid)
-            held.kill()
-            shutil.rmtree(held.place.folder, ignore_errors=True)
-        for uid in self._waits.keys() - pods.keys():
-            del self._waits[uid]
+        for uid in self._places.keys() - pods.keys():
+            if held := self._held.pop(uid, None):
+                held.kill()
+            self._waits.pop(uid, None)
+            shutil.rmtree(self._places.pop(uid).folder, ignore_errors=True)
 
     def close(self) -> None:
         """End all of them at once."""
@@ -85,15 +85,14 @@ class Node:
             held.stop(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
         for one in held.containers:
             one.look(stopping=held.stop_by is not None)
-        if held.status != held.told:
-            self._tell(pod, held.status)
-            held.told = held.status
+        if (status := held.status) != held.told:
+            self._tell(pod, status)
+            held.told = status
         if deleting and held.over:
             self._remove(pod)
 
     def _start(self, uid: str, pod: Json) -> None:
-        self._count += 1
-        place = Place(folder=self._pods / str(self._count), address=f"127.{self._subnet}.{self._count // 250}.{self._count % 250 + 1}")
+        place = self._place(uid)
         try:
             process_pods.furnish(pod, place, lambda plural, name: self._read(pod, plural, name), lambda what: self._token(pod, what))
             containers = [self._container(pod, one, place) for one in pod["spec"]["containers"]]
@@ -108,6 +107,14 @@ class Node:
         for one in containers:
             one.start()
         self._held[uid] = Held(place=place, containers=containers, begun=now())
+
+    def _place(self, uid: str) -> Place:
+        """The pod's, the same however often it must be tried to start it."""
+        if uid not in self._places:
+            self._count += 1
+            address = f"127.{self._subnet}.{self._count // 250}.{self._count % 250 + 1}"
+            self._places[uid] = Place(folder=self._pods / str(self._count), address=address)
+        return self._places[uid]
 
     def _container(self, pod: Json, container: Json, place: Place) -> Container:
         meta = pod["metadata"]

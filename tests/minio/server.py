@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Self
 import urllib3
 
 from kubetuner.storage.minio import MinioStore
+from tests.ports import free_port
 
 _SECONDS_TO_START = 60
 
@@ -44,7 +44,7 @@ class Server:
         return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": "us-east-1", **keys}
 
     def __enter__(self) -> Self:
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         self.start()
         return self
 
@@ -110,10 +110,3 @@ class Server:
         except urllib3.exceptions.HTTPError:
             return False
         return answer.status == 200
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

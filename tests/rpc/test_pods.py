@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import load
 from kubetuner.storage.directory import DirectoryStore
 from kubetuner.v1alpha1 import job_service_pb2, job_service_pb2_grpc
 from kubetuner.v1alpha1.job_pb2 import JobState
+from tests.ports import free_port
 from tests.rpc.flows import Pods, a_request, as_controller, furnish, spec, through
 
 STEPS = 40
@@ -64,12 +64,6 @@ def weights(pods: Pods, message: dict[str, Any]) -> bytes:
     store = DirectoryStore(pods.store)
     final = json.loads(store.get(f"checkpoint/{message['result']['fingerprint']}/index.json"))["final"]
     return store.get(f"checkpoint/{final}/adapter.safetensors")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def until(true: Callable[[], bool], seconds: float = 240.0) -> None:

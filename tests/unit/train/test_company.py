@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,14 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 Start = Callable[..., subprocess.Popen[str]]
 SECONDS = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture
