@@ -24,6 +24,7 @@ from kubetuner.controller.service_server import RunServer, ServiceSettings
 from kubetuner.rpc.settings import Listening, Tls
 from kubetuner.storage.memory import MemoryStore
 from tests.rpc.certificates import Certificates, make
+from tests.rpc.rooms import SECONDS
 
 
 @dataclass
@@ -119,7 +120,7 @@ class Service:
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Do something on the server's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=SECONDS)
 
     def status(self, name: str, status: Json, namespace: str = "team") -> None:
         """What the controller does: write the status, which the reflector then sees."""
@@ -169,7 +170,7 @@ def serve(folder: Path, *, gate_clock: Any = None, client_authority: Path | None
         await server.start()
         return server
 
-    server = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=20)
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=SECONDS)
     found = Service(api=api, store=store, certificates=certificates, cache=cache, server=server, runs=runs, loop=loop)
     try:
         yield found

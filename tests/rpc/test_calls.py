@@ -154,7 +154,7 @@ def secure(root: Path, pair: tuple[Path, Path] | None = None) -> grpc.ChannelCre
 def attempt(port: int, trusted: grpc.ChannelCredentials) -> grpc.StatusCode:
     with grpc.secure_channel(f"localhost:{port}", trusted) as channel:
         try:
-            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0)
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,10 +26,9 @@ from kubetuner.v1alpha1.inspection_pb2 import Inspection
 from kubetuner.v1alpha1.training_run_pb2 import Progress, TrainingRun
 from tests.builders import photographs
 from tests.processes import children
+from tests.rpc.rooms import SECONDS, until
 from tests.rpc.service import serve
 from tests.rpc.test_run_service import document, refusal
-
-SECONDS = 30.0
 
 
 @dataclass
@@ -137,7 +135,7 @@ def test_who_hangs_up_ends_the_look(looker: Looker, tmp_path: Path) -> None:
         next(steps)
         assert children(number)
         steps.close()
-        wait(lambda: not children(number))
+        until(lambda: not children(number))
 
 
 def test_one_run_is_looked_at_at_a_time(looker: Looker) -> None:
@@ -161,14 +159,14 @@ def test_only_a_few_wait_for_a_look_and_who_leaves_makes_room(looker: Looker) ->
     number = looker.start()
     with grpc.insecure_channel(looker.address) as channel:
         calls = [look(channel) for _ in range(10)]
-        wait(lambda: any(call.done() for call in calls))
+        until(lambda: any(call.done() for call in calls))
         [refused] = [explain(call) for call in calls if call.done()]
         assert isinstance(refused, Refused)
         assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_LOOKS")
         assert refused.retry_seconds
         for call in calls:
             call.cancel()
-        wait(lambda: not children(number))
+        until(lambda: not children(number))
         assert next(look(channel)).HasField("progress")
 
 
@@ -176,14 +174,6 @@ def look(channel: grpc.Channel) -> Any:
     """A call to the server itself that asks for a dry run."""
     spec = json_format.ParseDict(document(), TrainingRun(), ignore_unknown_fields=True).spec
     return IngestServiceStub(channel).InspectDatasets(InspectDatasetsRequest(spec=spec), timeout=SECONDS)  # type: ignore[no-untyped-call]
-
-
-def wait(come: Callable[[], bool]) -> None:
-    """Until something has come."""
-    until = time.monotonic() + SECONDS
-    while not come():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("uri", ["/etc", "photographs", "volume://claim/x", "file:///etc"])

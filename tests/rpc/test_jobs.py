@@ -1,8 +1,7 @@
 """Jobs over a real port: started once, watched from any number, cancelled, listed, and still there when their server is gone."""
 
 import itertools
-import time
-from collections.abc import Callable
+import threading
 from pathlib import Path
 
 import grpc
@@ -17,19 +16,11 @@ from kubetuner.storage.directory import DirectoryStore
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1 import job_service_pb2
 from kubetuner.v1alpha1.job_pb2 import JobEvent, JobState
-from tests.rpc.rooms import MANIFEST, SECONDS, Failing, Slow, a_spec, serving
+from tests.rpc.rooms import MANIFEST, SECONDS, Failing, Slow, a_spec, serving, until
 
 
 def numbers(events: list[JobEvent]) -> list[int]:
     return [event.sequence for event in events]
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what must come."""
-    end = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def refusal(error: grpc.RpcError) -> KubeTunerError:
@@ -182,6 +173,7 @@ def test_two_servers_on_one_store_do_a_job_once_and_both_tell_of_it(store: Objec
         stage.finish()
         assert list(watching)[-1].state == JobState.JOB_STATE_SUCCEEDED
         assert there.get("a-1") == here.ended("a-1")  # which shows the end a moment after the store has it
+        until(lambda: not any(thread.name == "events a-1" for thread in threading.enumerate()))  # nobody looks after it any more
     assert other.begun == 0
 
 

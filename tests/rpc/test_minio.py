@@ -40,7 +40,7 @@ def test_servers_on_one_bucket_share_jobs(minio: Server) -> None:
         list(itertools.islice(here.watch("a-1"), 2))
         there.cancel("a-1")
         assert there.ended("a-1").state == JobState.JOB_STATE_CANCELLED
-        assert here.get("a-1") == there.get("a-1")
+        assert here.ended("a-1") == there.get("a-1")
 
 
 def test_a_pod_lives_on_a_bucket_alone(minio: Server, tiny_sdxl: Path, tmp_path: Path) -> None:

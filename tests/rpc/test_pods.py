@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from kubetuner.v1alpha1 import job_service_pb2, job_service_pb2_grpc
 from kubetuner.v1alpha1.job_pb2 import JobState
 from tests.ports import free_port
 from tests.rpc.flows import Pods, a_request, as_controller, furnish, spec, through
+from tests.rpc.rooms import SECONDS, until
 
 STEPS = 40
 TRAIN: dict[str, Any] = {
@@ -66,13 +66,6 @@ def weights(pods: Pods, message: dict[str, Any]) -> bytes:
     return store.get(f"checkpoint/{final}/adapter.safetensors")
 
 
-def until(true: Callable[[], bool], seconds: float = 240.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def has_state(pods: Pods) -> bool:
     """Whether a training has saved its state: events come to the store later, a fast one's when it is nearly done."""
     return any((pods.store / "checkpoint").glob("*-*/index.json"))
@@ -86,17 +79,17 @@ def test_a_pod_asked_to_stop_saves_its_state_and_the_next_one_goes_on(
     pod = pods.start("train", request, KUBETUNER_LISTEN=f"127.0.0.1:{port}", KUBETUNER_HEALTH_LISTEN=f"127.0.0.1:{health}")
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, grpc.insecure_channel(f"127.0.0.1:{health}") as probes:
         answer = health_pb2_grpc.HealthStub(probes).Check(
-            health_pb2.HealthCheckRequest(service="kubetuner.v1alpha1.TrainService"), timeout=60.0, wait_for_ready=True
+            health_pb2.HealthCheckRequest(service="kubetuner.v1alpha1.TrainService"), timeout=SECONDS, wait_for_ready=True
         )
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         until(lambda: has_state(pods))
-        watching = job_service_pb2_grpc.JobServiceStub(channel).WatchJob(job_service_pb2.WatchJobRequest(name="run-train-1"), timeout=60.0)
+        watching = job_service_pb2_grpc.JobServiceStub(channel).WatchJob(
+            job_service_pb2.WatchJobRequest(name="run-train-1"), timeout=SECONDS
+        )
         assert next(watching).event.state == JobState.JOB_STATE_PENDING
-        began = time.monotonic()
         pod.process.send_signal(signal.SIGTERM)
         assert [answer.event.state for answer in watching][-1] == JobState.JOB_STATE_INTERRUPTED  # the watcher is told before the end
     assert pod.wait() == 143, pod.log
-    assert time.monotonic() - began < 10.0
     first = pod.message
     assert first["state"] == "INTERRUPTED"
     assert 5 <= first["work"]["stepsTrained"] < STEPS
@@ -149,7 +142,7 @@ def test_one_pod_of_several_asked_to_stop_stops_all_with_the_state_saved(pods: P
     until(lambda: has_state(pods))
     found[1].process.send_signal(signal.SIGTERM)
     for pod in found:
-        assert pod.wait(60.0) == 143, pod.log
+        assert pod.wait() == 143, pod.log
         assert pod.message["state"] == "INTERRUPTED"
     pod = pods.run("train", {**embedded[1], "requestId": "run-train-2", "attempt": 2})
     assert pod.message["work"]["stepsTrained"] == STEPS - found[0].message["work"]["stepsTrained"]
@@ -165,9 +158,7 @@ def test_where_one_pod_of_several_is_killed_the_others_fail_soon_and_another_att
     until(lambda: has_state(pods))
     found[1].process.kill()
     found[1].wait()
-    began = time.monotonic()
-    assert found[0].wait(60.0) == 1, found[0].log
-    assert time.monotonic() - began < 20.0
+    assert found[0].wait() == 1, found[0].log
     assert found[0].message["error"]["retryable"]
     assert "another process of this training is gone" in found[0].message["error"]["message"]
     assert list((pods.store / "checkpoint").glob("*-*/index.json")), "a state to go on from"
@@ -179,7 +170,7 @@ def test_a_pod_that_waits_for_the_others_ends_when_it_is_asked_to(pods: Pods, em
     pod = pods.start("train", embedded[1], JOB_COMPLETION_INDEX=str(node), **place)
     until(lambda: "waits for the other processes" in pod.log)
     pod.process.send_signal(signal.SIGTERM)
-    assert pod.wait(20.0) == 143, pod.log
+    assert pod.wait() == 143, pod.log
     assert pod.message["state"] == "INTERRUPTED"
 
 
@@ -233,7 +224,7 @@ def test_a_standing_server_ends_well_when_it_is_asked_to(tmp_path: Path) -> None
     pod = Pods(tmp_path).start("ingest", "", KUBETUNER_REQUEST="", KUBETUNER_HEALTH_LISTEN=f"127.0.0.1:{health}")
     with grpc.insecure_channel(f"127.0.0.1:{health}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=60.0, wait_for_ready=True)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS, wait_for_ready=True)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
     pod.process.send_signal(signal.SIGTERM)
-    assert pod.wait(20.0) == 0, pod.log
+    assert pod.wait() == 0, pod.log

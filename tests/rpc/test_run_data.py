@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from kubetuner.errors import ArtifactError, InputError
 from kubetuner.rpc.errors import explain
 from kubetuner.v1alpha1 import run_service_pb2 as pb
 from kubetuner.v1alpha1 import run_service_pb2_grpc
+from tests.rpc.rooms import SECONDS, until
 from tests.rpc.service import Service, serve
 from tests.rpc.test_run_service import document, refusal
 
@@ -66,9 +67,7 @@ def test_what_came_whole_before_a_break_is_not_sent_again(service: Service, fold
                 yield pb.UploadDatasetRequest(data=data)
             else:
                 yield pb.UploadDatasetRequest(data=data[: 1 << 20])
-                end = time.monotonic() + 30.0
-                while service.store.head("datasets/photographs/a.png") is None and time.monotonic() < end:
-                    time.sleep(0.02)  # a call that is cancelled takes back what is still under way
+                until(lambda: service.store.head("datasets/photographs/a.png") is not None)  # what is under way is taken back on cancelling
                 call.cancel()
 
     channel = grpc.secure_channel(service.address, grpc.ssl_channel_credentials(service.certificates.authority.read_bytes()))
@@ -77,37 +76,28 @@ def test_what_came_whole_before_a_break_is_not_sent_again(service: Service, fold
     with pytest.raises((grpc.RpcError, grpc.FutureCancelledError)):
         call.result()
     channel.close()
-    deadline = 50
-    while not list(service.store.list("uploads/datasets/photographs/")) or not Dataset(service.store, "datasets/photographs").digests():
-        deadline -= 1
-        assert deadline, "what came whole is written down"
-        service.run(_moment())
+    dataset = Dataset(service.store, "datasets/photographs")
+    until(
+        lambda: bool(list(service.store.list("uploads/datasets/photographs/"))) and bool(dataset.digests())
+    )  # what came whole is written down
     assert service.store.head("datasets/photographs/more/large.png") is None
     with service.client() as kt:
         assert kt.push(folder, "datasets/photographs").sent == 2
     assert service.store.head("datasets/photographs/more/large.png") == 2_560_000
 
 
-async def _moment() -> None:
-    import asyncio
-
-    await asyncio.sleep(0.1)
-
-
 def test_a_push_goes_on_after_the_server_was_away(service: Service, folder: Path) -> None:
-    import threading
-
     for number in range(40):
         (folder / f"{number:02d}.bin").write_bytes(bytes([number]) * 300_000)
-    away = threading.Event()
+    again = threading.Thread(target=service.restart)
 
     def told(what: str, path: str, size: int, total: int) -> None:
-        if what == "send" and not away.is_set():
-            away.set()
-            threading.Thread(target=service.restart).start()
+        if what == "send" and again.ident is None:
+            again.start()
 
-    with service.client(patience_seconds=20.0) as kt:
+    with service.client(patience_seconds=SECONDS) as kt:
         pushed = kt.push(folder, "datasets/photographs", told=told)
+    again.join()
     assert pushed.files == 43
     assert Dataset(service.store, "datasets/photographs").compare([]) == []
     assert len(Dataset(service.store, "datasets/photographs").digests()) == 43

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +33,7 @@ from kubetuner.spec.resolve import resolve_spec
 from kubetuner.v1alpha1.evaluate_service_pb2 import StartEvaluateRequest
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 from tests.rpc.certificates import make
+from tests.rpc.rooms import SECONDS
 from tests.rpc.service import serve
 from tests.rpc.test_run_service import document
 
@@ -73,11 +73,9 @@ def test_a_command_that_a_signal_stops_ends_with_143(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert "TrainStarted" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        begun = time.monotonic()
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 143
     assert errors.startswith("kubetuner: interrupted")
-    assert time.monotonic() - begun < 10
 
 
 def test_importing_kubetuner_loads_no_grpc() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kubetuner.errors import SpecErrors
 from kubetuner.rpc.errors import Refused
 from kubetuner.v1alpha1 import run_service_pb2 as pb
 from tests.builders import run_document
+from tests.rpc.rooms import SECONDS
 from tests.rpc.service import Service, serve
 
 
@@ -252,24 +253,24 @@ def test_a_watch_tells_each_event_once_until_the_run_ends(service: Service) -> N
     with service.client() as kt:
         kt.create_run(document())
         events(service, "tiny", 1, 3)
-        writer = threading.Thread(target=lambda: (time.sleep(0.3), events(service, "tiny", 4, 3, last="Succeeded")))
-        writer.start()
-        assert [event.sequence for event in kt.watch("tiny", start=1)] == [1, 2, 3, 4, 5, 6]
-        writer.join()
+        watching = kt.watch("tiny", start=1)
+        assert [event.sequence for event in itertools.islice(watching, 3)] == [1, 2, 3]
+        events(service, "tiny", 4, 3, last="Succeeded")
+        assert [event.sequence for event in watching] == [4, 5, 6]
         assert [event.sequence for event in kt.watch("tiny", start=5)] == [5, 6]
         [newest] = kt.watch("tiny")
         assert (newest.sequence, newest.status.phase) == (6, "Succeeded")
 
 
 def test_a_watch_goes_on_after_the_server_was_away(service: Service) -> None:
-    with service.client() as kt:
+    with service.client(patience_seconds=SECONDS) as kt:
         kt.create_run(document())
         events(service, "tiny", 1, 2)
         seen: list[int] = []
         broken = threading.Event()
 
         def disturb() -> None:
-            broken.wait(10)
+            broken.wait()
             service.restart()
             events(service, "tiny", 3, 3, last="Succeeded")
 
@@ -296,8 +297,11 @@ def test_a_deleted_run_ends_its_watch(service: Service) -> None:
     with service.client() as kt:
         kt.create_run(document())
         events(service, "tiny", 1, 1)
-        threading.Timer(0.3, lambda: (kt.delete("tiny"), service.run(_gone(service, "tiny")))).start()
-        assert refusal(lambda: list(kt.watch("tiny", start=1))).reason == "RUN_DELETED"
+        watching = kt.watch("tiny", start=1)
+        assert next(watching).sequence == 1
+        kt.delete("tiny")
+        service.run(_gone(service, "tiny"))
+        assert refusal(lambda: list(watching)).reason == "RUN_DELETED"
 
 
 def test_an_api_server_that_is_away_is_unavailable_and_asked_again(service: Service) -> None:

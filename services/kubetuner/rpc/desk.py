@@ -142,6 +142,7 @@ class Desk:
             _logger.error("job not begun", job=live.name, error=str(error), exc_info=not isinstance(error, KubeTunerError))
             live.end(JobState.JOB_STATE_FAILED, error=job_error(error))
         finally:
+            live.close()
             with self._lock:
                 if self._live.get(live.name) is live:  # and not asked for again since its end
                     del self._live[live.name]

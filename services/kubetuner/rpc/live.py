@@ -137,6 +137,10 @@ class Live:
             if self._try_flush(save=True):
                 break
             time.sleep(0.2 * 2**attempt)
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more is to be told of it here."""
         self._ended.set()
         with self._changed:
             self._changed.notify_all()
@@ -166,11 +170,6 @@ class Live:
             if not self._tail or start < self._tail[0].sequence:
                 return None if self._shown.sequence >= start else []
             return [event for event in self._tail if self._shown.sequence >= event.sequence >= start]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will be shown."""
-        return self._ended.is_set()
 
     def wait(self, after: int, seconds: float) -> None:
         """Until an event past a number is shown, the job has ended, or so long."""
