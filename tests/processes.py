@@ -17,6 +17,17 @@ def children(number: int) -> dict[int, str]:
     return {int(child): command for child in begun if (command := _command(child)) is not None}
 
 
+def status(number: int) -> dict[str, str]:
+    """What stands in a process's status file. Raises OSError where it is gone."""
+    lines = (_PROC / str(number) / "status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def heeds(number: int, signal: int) -> bool:
+    """Whether a process has an answer of its own to a signal. Raises OSError where it is gone."""
+    return bool(int(status(number)["SigCgt"], 16) >> (signal - 1) & 1)
+
+
 def _command(number: str) -> str | None:
     """None where it has ended, be it waited for or not."""
     with suppress(OSError):

@@ -18,6 +18,7 @@ from kubetuner.storage.directory import DirectoryStore
 from kubetuner.v1alpha1 import job_service_pb2, job_service_pb2_grpc
 from kubetuner.v1alpha1.job_pb2 import JobState
 from tests.ports import free_port
+from tests.processes import heeds
 from tests.rpc.flows import Pods, a_request, as_controller, furnish, spec, through
 from tests.rpc.rooms import SECONDS, until
 
@@ -97,6 +98,16 @@ def test_a_pod_asked_to_stop_saves_its_state_and_the_next_one_goes_on(
     assert pod.process.returncode == 0, pod.log
     assert pod.message["work"]["stepsTrained"] == STEPS - first["work"]["stepsTrained"]
     assert weights(pods, pod.message) == undisturbed
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_pod_asked_to_stop_as_it_starts_begins_nothing(pods: Pods, embedded: tuple[Path, dict[str, Any]], processes: str) -> None:
+    place = {"PET_NPROC_PER_NODE": processes, "PET_MASTER_PORT": str(free_port())}
+    pod = pods.start("train", embedded[1], **place)
+    until(lambda: heeds(pod.process.pid, signal.SIGTERM))
+    pod.process.send_signal(signal.SIGTERM)
+    assert pod.wait() == 143, pod.log
+    assert (pod.message["state"], pod.message["work"]) == ("INTERRUPTED", {})
 
 
 def test_the_same_request_goes_on_too_and_its_events_count_on(

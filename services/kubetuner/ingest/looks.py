@@ -28,6 +28,7 @@ from kubetuner.errors import InputError, KubeTunerError, SpecError, SpecErrors
 from kubetuner.rpc import settings as settings_
 from kubetuner.rpc.errors import Refused
 from kubetuner.rpc.serve import Server, Service
+from kubetuner.rpc.signals import Signals
 from kubetuner.spec.resolve import resolve_spec, to_json
 from kubetuner.v1alpha1 import ingest_service_pb2 as pb
 from kubetuner.v1alpha1 import ingest_service_pb2_grpc
@@ -149,16 +150,14 @@ def _share(files: Iterable[Path]) -> int:
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Serve dry runs until asked to stop; returns the exit code."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    signals = Signals()
     try:
         settings = settings_.read(environment)
         log.configure(settings.log_level)
         looks = Looks(settings.store, environment=environment)
         service = Service(name=NAME, add=lambda server: ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(looks, server))
         with Server(settings.listening, [service]):
-            stop.wait()
+            signals.wait()
     except KubeTunerError as error:
         log.configure()
         _logger.error("not served", error=str(error))

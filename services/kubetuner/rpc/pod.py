@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -29,6 +27,7 @@ from kubetuner.rpc.job_service import JobService
 from kubetuner.rpc.room import Room
 from kubetuner.rpc.serve import Server, Service
 from kubetuner.rpc.settings import Settings
+from kubetuner.rpc.signals import Signals
 from kubetuner.rpc.table import Table
 from kubetuner.storage import ObjectStore, open_store
 from kubetuner.v1alpha1.artifact_pb2 import Artifact
@@ -53,8 +52,8 @@ class Kind:
     """Whether this process answers its pod's probes and writes its termination message."""
 
 
-def main(kind: Kind, environment: Mapping[str, str] = os.environ) -> int:
-    """Run a room's process to its end; returns its exit code."""
+def main(kind: Kind, signals: Signals, environment: Mapping[str, str] = os.environ) -> int:
+    """Run a room's process to its end; returns its exit code. `signals` are heard from before all that is imported."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # their advice is about packages and options that a run does not use
         os.environ.setdefault(name, "error")
     try:
@@ -64,7 +63,6 @@ def main(kind: Kind, environment: Mapping[str, str] = os.environ) -> int:
         _logger.error("settings wrong", error=str(error))
         return WRONG_INPUT
     log.configure(settings.log_level)
-    signals = _Signals()
     try:
         store = open_store(settings.store, path="KUBETUNER_STORE", note=lambda text: _logger.warning("store", text=text))
         room = kind.open(settings, store)
@@ -115,30 +113,16 @@ def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-class _Signals:
-    """The wish that the process ends. Signals are handled in the main thread, which waits here."""
-
-    def __init__(self) -> None:
-        self.stopped = threading.Event()
-        self.wake = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        self.stopped.set()
-        self.wake.set()
-
-
-def _stand(kind: Kind, room: Room, settings: Settings, signals: _Signals) -> int:
+def _stand(kind: Kind, room: Room, settings: Settings, signals: Signals) -> int:
     """Serve until asked to stop."""
     desk = Desk(Table(room.store))
     with Server(settings.listening, _services(kind, room, desk)) as server:
-        signals.wake.wait()
+        signals.wait()
         server.leave()
         return STOPPED if desk.stop() else DONE
 
 
-def _do(kind: Kind, room: Room, settings: Settings, path: Path, signals: _Signals) -> Job:
+def _do(kind: Kind, room: Room, settings: Settings, path: Path, signals: Signals) -> Job:
     """Do the mounted request, and serve meanwhile; returns what it came to."""
     request: Any = _read(path, room.request)
     log.about(run=request.run, attempt=request.attempt)
@@ -149,19 +133,19 @@ def _do(kind: Kind, room: Room, settings: Settings, path: Path, signals: _Signal
 
     def end(job: Job) -> None:
         ended.append(job)
-        signals.wake.set()
+        signals.wake()
 
     with Server(settings.listening, _services(kind, room, desk)) as server:
         job = desk.start(room.order(request), on_end=end)
         if job.state == JobState.JOB_STATE_SUCCEEDED:  # by an earlier container of this pod
             return job
-        signals.wake.wait()
+        signals.wait()
         server.leave()
         desk.stop()
     return ended[0]
 
 
-def _follow(kind: Kind, room: Room, settings: Settings, request: Any, signals: _Signals) -> Job:
+def _follow(kind: Kind, room: Room, settings: Settings, request: Any, signals: Signals) -> Job:
     """Work along with the process that leads: nothing but health is served, and nothing is told but the end."""
     order = room.order(request)
     job = order.job

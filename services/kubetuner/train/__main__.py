@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from kubetuner import log
 from kubetuner.errors import InputError
+from kubetuner.rpc.signals import Signals
 from kubetuner.train import launch, settings
 
 
 def main() -> int:
     """Start the ranks of this pod, or be one."""
+    signals = Signals()
     if "LOCAL_RANK" not in os.environ:
         try:
             ranks = settings.read(os.environ, gpus=_gpus)
@@ -21,7 +23,7 @@ def main() -> int:
             log.get(__name__).error("settings wrong", error=str(error))
             return 2
         if ranks.per_node > 1:
-            return launch.run(ranks)
+            return launch.run(ranks, signals)
         if ranks.total > 1:
             os.environ.update(ranks.environment(0))
     from kubetuner.diffusion.malloc import keep_freed_memory
@@ -30,7 +32,7 @@ def main() -> int:
 
     keep_freed_memory(os.environ.get("KUBETUNER_DEVICE", "auto"))
     follows = os.environ.get("RANK", "0") != "0"
-    code = pod.main(replace(KIND, follows=follows, probed=os.environ.get("LOCAL_RANK", "0") == "0"))
+    code = pod.main(replace(KIND, follows=follows, probed=os.environ.get("LOCAL_RANK", "0") == "0"), signals)
     if code != 0 and "RANK" in os.environ:  # torch would wait at its end for what a process that is gone has begun with this one
         sys.stdout.flush()
         sys.stderr.flush()

@@ -15,22 +15,30 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
+from kubetuner.rpc.signals import NUMBERS, Signals, held_back
 from kubetuner.train.settings import Ranks
 
 _PAUSE_SECONDS: Final = 0.1
 _GRACE_SECONDS: Final = 20.0
 
 
-def run(ranks: Ranks, command: Sequence[str] = (sys.executable, "-m", "kubetuner.train")) -> int:
-    """Run a process for each rank of this pod; returns the exit code of the first of them, or of the first that failed."""
-    children = [subprocess.Popen(command, env={**os.environ, **ranks.environment(local)}) for local in range(ranks.per_node)]
+def run(ranks: Ranks, signals: Signals, command: Sequence[str] = (sys.executable, "-m", "kubetuner.train")) -> int:
+    """Run a process for each rank of this pod; returns the exit code of the first of them, or of the first that failed.
+
+    `signals` have been heard until now; from here on they are for the ranks.
+    """
+    children: list[subprocess.Popen[bytes]] = []
 
     def forward(number: int, _: FrameType | None) -> None:
         for child in children:
             child.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
+    with held_back():  # each rank's too, until it hears them
+        children += [subprocess.Popen(command, env={**os.environ, **ranks.environment(local)}) for local in range(ranks.per_node)]
+        for number in NUMBERS:
+            signal.signal(number, forward)
+    if signals.stopped.is_set():
+        forward(signal.SIGTERM, None)
     codes = _wait(children)
     failed = [code for code in codes if code not in (0, 143)]
     return codes[0] if codes[0] != 0 or not failed else max(1, failed[0])
