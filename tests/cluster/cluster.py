@@ -22,10 +22,11 @@ from tests.cluster.machine import Machine
 from tests.cluster.node import Node
 from tests.cluster.object_store import ObjectStore
 from tests.cluster.process_cluster import ProcessCluster
-from tests.cluster.processes import ClusterError, alone, sweep
+from tests.cluster.processes import ClusterError, alone, folders, sweep
 
 FOLDER: Final = Path(__file__).parents[2] / "build" / "cluster"
 _NUMBERS: Final = (1, 2)
+_SERVICES: Final = "services"
 _PORT: Final = 6443  # what NetworkPolicies take an API server's for
 
 
@@ -81,16 +82,26 @@ class Cluster:
             self._up()
 
     def _up(self) -> None:
+        if others := self._others():
+            where = ", ".join(map(str, sorted(others)))
+            raise ClusterError(f"another cluster runs on this machine, of {where}; end it there by `python -m tests.cluster down`")
         self.folder.mkdir(parents=True, exist_ok=True)
         network.up(self.folder)
         self.plane.up()
         for node in self.nodes:
             node.up()
-        services.up(self.folder / "services", self.plane, node=self.nodes[0].name)
-        policies.up(self.folder / "services", self.plane)
+        services.up(self.folder / _SERVICES, self.plane, node=self.nodes[0].name)
+        policies.up(self.folder / _SERVICES, self.plane)
         self.store.up()
         for node in self.nodes:
             node.wait()
+            self.kubectl("uncordon", node.name)  # what a test did that was cut off
+            self.kubectl.run("taint", "node", node.name, "node.kubernetes.io/out-of-service-", check=False)
+        services.wait(self.folder / _SERVICES)
+
+    def _others(self) -> set[Path]:
+        """Folders of clusters of other checkouts that run on this machine."""
+        return {place.parent for place in folders() if place.name == _SERVICES} - {self.folder}
 
     def down(self) -> None:
         """End and remove everything but the images, whatever state it is in."""
@@ -105,12 +116,12 @@ class Cluster:
         for node in self.nodes:
             node.down()
         self.store.down()
-        policies.down(self.folder / "services")
-        services.down(self.folder / "services")
+        policies.down(self.folder / _SERVICES)
+        services.down(self.folder / _SERVICES)
         self.plane.down()
         self.of_processes.down()
         sweep(self.folder)
-        for node in self.nodes:
+        for node in self.nodes if not self._others() else ():  # their names are the machine's
             node.remove_cgroups()
         if (self.folder / network.SAVED).exists():  # it had nodes
             network.down(self.folder)

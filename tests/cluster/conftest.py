@@ -24,6 +24,8 @@ def cluster() -> Iterator[Cluster]:
     """A cluster with two nodes; one that ran before is used, mended and left running."""
     cluster = Cluster()
     ran = cluster.plane.parts[0].pid is not None
+    if not ran:
+        cluster.down()  # what a session left that was cut off
     cluster.up()
     yield cluster
     if not ran:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +22,13 @@ from tests.cluster import binaries, certificates, network
 from tests.cluster.api import kubeconfig
 from tests.cluster.kubectl import Kubectl, until
 from tests.cluster.processes import ClusterError, Daemon, Lasting, sweep
+from tests.ports import free_port
 
 ISSUER: Final = "https://kubernetes.default.svc"
 """Who signs the tokens of ServiceAccounts."""
 _FIRST_SERVICE: Final = "10.96.0.1"
 _LOOPBACK: Final = "127.0.0.1"
-_SECONDS_TO_START: Final = 60
+_SECONDS_TO_START: Final = 300
 _COLLECTING: Final = {"GOGC": "off", "GOMEMLIMIT": "1536MiB"}
 """The API server shares its cores with all else here: it collects garbage when it has grown to this, not at every doubling of little."""
 
@@ -103,10 +103,12 @@ class ControlPlane(Lasting):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._certify()
         self._write_access()
-        self.part("etcd").start(self._etcd())
+        etcd = self.part("etcd")
+        etcd.start(self._etcd())
+        etcd.until(lambda: self._is_well(f"{self._store()}/health"), _SECONDS_TO_START)  # the API server waits for it, but not for long
         server = self.part("kube-apiserver")
         server.start(self._apiserver(), _COLLECTING)
-        server.until(self._is_ready, _SECONDS_TO_START)
+        server.until(lambda: self._is_well(f"{self.server}/readyz"), _SECONDS_TO_START)
         if self.acting:
             manager = self.part("kube-controller-manager")
             manager.start(self._controller_manager())
@@ -148,17 +150,17 @@ class ControlPlane(Lasting):
         """Free ports, chosen once for the folder's life."""
         file = self.folder / "ports.json"
         if not file.exists():
-            with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-                for free in (first, second, third):
-                    free.bind((self.address, 0))
-                numbers = [free.getsockname()[1] for free in (first, second, third)]
-            numbers[-1] = self.port or numbers[-1]
-            file.write_text(json.dumps(dict(zip(("etcd", "peers", "apiserver"), numbers, strict=True))))
+            of_etcd = {name: free_port(_LOOPBACK) for name in ("etcd", "peers")}
+            file.write_text(json.dumps({**of_etcd, "apiserver": self.port or free_port(self.address)}))
         ports: dict[str, int] = json.loads(file.read_text())
         return ports
 
+    def _store(self) -> str:
+        """Address of etcd."""
+        return f"http://{_LOOPBACK}:{self._ports()['etcd']}"
+
     def _etcd(self) -> list[str | Path]:
-        client, peers = (f"http://{_LOOPBACK}:{self._ports()[name]}" for name in ("etcd", "peers"))
+        client, peers = self._store(), f"http://{_LOOPBACK}:{self._ports()['peers']}"
         return [
             *(binaries.path("etcd"), "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level=warn"),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
@@ -170,7 +172,7 @@ class ControlPlane(Lasting):
         admission = self.folder / "admission.json"
         admission.write_text(json.dumps(_admission(self.pod_security)))
         flags: dict[str, object] = {
-            "etcd-servers": f"http://{_LOOPBACK}:{ports['etcd']}",
+            "etcd-servers": self._store(),
             "bind-address": self.address,
             "advertise-address": self.address,
             "secure-port": ports["apiserver"],
@@ -215,10 +217,10 @@ class ControlPlane(Lasting):
         rates = ["--kube-api-qps=500", "--kube-api-burst=1000"]
         return [f"--kubeconfig={self.kubeconfig_of(user)}", "--leader-elect=false", "--secure-port=0", *rates]
 
-    def _is_ready(self) -> bool:
+    def _is_well(self, address: str) -> bool:
         try:
             with urllib3.PoolManager(ca_certs=str(self.ca)) as pool:
-                return pool.request("GET", f"{self.server}/readyz", retries=False, timeout=2.0).status == 200
+                return pool.request("GET", address, retries=False, timeout=2.0).status == 200
         except urllib3.exceptions.HTTPError:
             return False
 

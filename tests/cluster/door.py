@@ -14,10 +14,15 @@ from typing import Any, Final, Self
 
 from tests.cluster import binaries, certificates
 from tests.cluster.control_plane import ISSUER
+from tests.cluster.kubectl import until, until_heard
 from tests.cluster.release import SYSTEM, TEAM, Release
 
 _ROOT: Final = Path(__file__).parents[2]
 _SERVICE: Final = "kubetuner.v1alpha1.RunService"
+_PATIENCE: Final = 120
+"""Seconds that only a hang takes."""
+_NOT_HEARD: Final = ("connection refused", "no route to host", "Code: Unavailable")
+"""What others' clients say while the controller begins anew, as it does when it stood still for longer than its Lease lasts. Ours waits."""
 _VERBS: Final = "create,get,list,watch,update,delete"
 
 
@@ -56,6 +61,16 @@ class Door:
             {"apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": {"name": account}, "roleRef": role, "subjects": who},
             namespace=TEAM,
         )
+        asked = ["auth", "can-i", "create", "trainingruns.kubetuner.dev", f"--as=system:serviceaccount:{TEAM}:{account}"]
+        kubectl = self.release.cluster.kubectl
+        until(lambda: kubectl.run("--namespace", TEAM, *asked, check=False).stdout.strip() == "yes", f"the rights of {account} in force")
+
+    def until_refused(self, token: str) -> None:
+        """Wait until the API server itself takes a token for nobody's: it keeps its own answers for some seconds."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": ["kubetuner"]}}
+        ask = ["create", "-f", "-", "-o", "jsonpath={.status.authenticated}"]
+        kubectl = self.release.cluster.kubectl
+        until(lambda: kubectl.run(*ask, stdin=json.dumps(review)).stdout != "true", "the token refused by the API server")
 
     def token(self, account: str, audience: str = "kubetuner") -> str:
         """A token of an account of the team."""
@@ -63,9 +78,10 @@ class Door:
 
     def brief_token(self, account: str, seconds: int) -> str:
         """One that ends sooner than any that the API server gives out: ten minutes is the least there."""
-        plane, now = self.release.cluster.plane, int(time.time())
+        plane = self.release.cluster.plane
         found = plane.kubectl.get("serviceaccount", account, TEAM)
         assert found is not None
+        now = int(time.time())
         who = {"namespace": TEAM, "serviceaccount": {"name": account, "uid": found["metadata"]["uid"]}}
         times = {"iat": now, "nbf": now, "exp": now + seconds}
         names = {"iss": ISSUER, "aud": ["kubetuner"], "sub": f"system:serviceaccount:{TEAM}:{account}"}
@@ -73,14 +89,16 @@ class Door:
 
     def grpcurl(self, method: str, token: str, **request: Any) -> subprocess.CompletedProcess[str]:
         """A call by grpcurl."""
-        given = ["-cacert", self.authority, "-authority", self.name, "-import-path", _ROOT / "proto", "-max-time", "20"]
+        given = ["-cacert", self.authority, "-authority", self.name, "-import-path", _ROOT / "proto"]
+        given += ["-connect-timeout", _PATIENCE, "-max-time", _PATIENCE]
         given += ["-proto", "kubetuner/v1alpha1/run_service.proto", "-H", f"authorization: Bearer {token}", "-d", json.dumps(request)]
-        return _run(binaries.path("grpcurl"), *given, self.address, f"{_SERVICE}/{method}")
+        return until_heard(lambda: _run(binaries.path("grpcurl"), *given, self.address, f"{_SERVICE}/{method}"), _NOT_HEARD)
 
     def probe(self) -> subprocess.CompletedProcess[str]:
         """What grpc-health-probe says."""
         tls = ["-tls", f"-tls-ca-cert={self.authority}", f"-tls-server-name={self.name}"]
-        return _run(binaries.path("grpc-health-probe"), f"-addr={self.address}", *tls)
+        patience = [f"-connect-timeout={_PATIENCE}s", f"-rpc-timeout={_PATIENCE}s"]  # a second each, unless told
+        return until_heard(lambda: _run(binaries.path("grpc-health-probe"), f"-addr={self.address}", *tls, *patience), _NOT_HEARD)
 
     def kubetuner(self, account: str, *arguments: str | Path) -> str:
         """What the command prints, as an account; it must end well."""
@@ -99,4 +117,4 @@ class Door:
 
 def _run(*command: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     settings = {**os.environ, **(environment or {})}
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=settings, timeout=900)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=settings, timeout=3600)

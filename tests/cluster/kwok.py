@@ -25,7 +25,7 @@ def up(plane: ControlPlane, *, nodes: int = 1, gpus: int = 10000, complete: bool
     flags += [f"--config={_HERE / name}" for name in ("kwok_stages.yaml", *(["kwok_completion.yaml"] if complete else []))]
     daemon.start([binaries.path("kwok"), *flags])
     ready = ["wait", "--for=condition=Ready", "node", "--selector", f"{_LABEL}=true", "--timeout=1s"]
-    daemon.until(lambda: plane.kubectl.run(*ready, check=False).returncode == 0, 60)
+    daemon.until(lambda: plane.kubectl.run(*ready, check=False).returncode == 0, 300)
     return daemon
 
 

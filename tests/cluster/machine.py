@@ -19,13 +19,15 @@ from typing import IO, Final
 
 from tests.cluster import binaries
 from tests.cluster.kubectl import until
-from tests.cluster.processes import ClusterError, Daemon
+from tests.cluster.processes import ClusterError, Daemon, lives
 
 # Each is a folder of the machine. The host's, over which they are mounted, need to be there, and stay empty.
 _OWN_FOLDERS: Final = (
     *("/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/run/containerd"),
     *("/var/log/pods", "/var/log/containers", "/etc/cni/net.d"),
 )
+_SECONDS: Final = 120
+_GRACE: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +62,14 @@ class Machine:
             (self.folder / "booted").unlink(missing_ok=True)
         isolation = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation", "private"]
         self._power.start(["unshare", *isolation, "--", "sh", "-c", script])
-        self._power.until(lambda: (self.folder / "booted").exists(), 10)
+        self._power.until(lambda: (self.folder / "booted").exists(), _SECONDS)
 
     def power_off(self) -> None:
         """Cut the power: nothing in it gets to say a word."""
         first = _child(self._power.pid)
         self._power.kill()
         if first is not None:
-            until(lambda: not Path(f"/proc/{first}").exists(), "the end of a machine's processes", 20)
+            until(lambda: not lives(first), "the end of a machine's processes")
 
     def shut_down(self) -> None:
         """End its programs one by one, then switch it off."""
@@ -89,15 +91,24 @@ class Machine:
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a program in it."""
         if (pid := self.pid(name)) is not None:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it has ended just now
+                os.kill(pid, number)
+
+    def end(self, name: str) -> None:
+        """Kill a program in it, and wait until it can be started again: whoever waits for it in its place must have ended too."""
+
+        def gone() -> bool:
+            self.kill(name)
+            return Daemon(folder=self.folder, name=name).pid is None
+
+        until(gone, f"the end of {name}", _SECONDS)
 
     def stop(self, name: str) -> None:
         """End a program in it, at once where it does not end when asked."""
         self.kill(name, signal.SIGTERM)
-        try:
-            until(lambda: self.pid(name) is None, name, 10)
-        except ClusterError:
-            self.kill(name)
+        with suppress(ClusterError):
+            until(lambda: Daemon(folder=self.folder, name=name).pid is None, f"the end of {name}", _GRACE)
+        self.end(name)
 
     def run(self, *command: str | Path, timeout: float = 600) -> str:
         """What a command prints that is run in it."""

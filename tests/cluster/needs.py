@@ -6,9 +6,12 @@ python3 -m tests.cluster.needs    says what is missing, and prints Debian's pack
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Final
 
 from tests import golang
@@ -25,7 +28,17 @@ _FOR_IMAGES: Final[dict[str, tuple[str, str]]] = {
     "buildah": ("buildah", "builds images"),
     "debootstrap": ("debootstrap", "makes the image that they are built upon"),
 }
-_ISOLATED: Final = ("unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt")
+_GROUPS: Final = Path("/sys/fs/cgroup")
+_CONTROLLERS: Final = ("cpu", "cpuset", "memory", "pids")
+_NAT: Final = "table ip tried {{ chain first {{ type nat hook prerouting priority -100; }}; }};"
+# What the kernel, or a container around us, may not let this root do: tried in namespaces that end at once. {} is an empty folder.
+_TRIED: Final[dict[str, str]] = {
+    "namespaces": "unshare --mount --pid --fork mount -t tmpfs none /mnt",
+    "network devices": "unshare --net sh -c 'ip link add kt0 type bridge && ip link add kt1 type veth peer name kt2'",
+    "nftables with NAT": f"unshare --net nft '{_NAT}'",
+    "overlayfs on this disk": "cd {} && mkdir a b c d && unshare --mount mount -t overlay -o lowerdir=a,upperdir=b,workdir=c none d",
+    "a writable /proc/sys": "test -w /proc/sys/net/ipv4/ip_forward",
+}
 _LEAST_FREE: Final = 30  # GiB; built they take 20, a build some more
 _FOR_CONTROL_PLANE: Final[dict[str, tuple[str, str]]] = {"openssl": ("openssl", "makes certificates")}
 
@@ -45,8 +58,8 @@ def for_nodes() -> list[str]:
     missing = _absent(_PROGRAMS)
     if os.geteuid() != 0:
         missing.insert(0, "root: nodes make namespaces, mounts and network devices")
-    elif not missing and subprocess.run(_ISOLATED, capture_output=True, check=False).returncode:
-        missing.append("rights: this root may make no namespaces; it may be that of a container")
+    elif not missing:
+        missing += [*_refused(), *_no_groups()]
     return missing
 
 
@@ -58,6 +71,31 @@ def for_images() -> list[str]:
 def for_control_plane() -> list[str]:
     """What is missing to run a control plane, in words; empty where nothing is."""
     return _absent(_FOR_CONTROL_PLANE)
+
+
+def _refused() -> list[str]:
+    build = Path(__file__).parents[2] / "build"  # where nodes have their disks
+    build.mkdir(exist_ok=True)
+    said = {}
+    for what, script in _TRIED.items():
+        with tempfile.TemporaryDirectory(dir=build) as folder:
+            said[what] = subprocess.run(script.format(shlex.quote(folder)), shell=True, capture_output=True, text=True, check=False)
+    why = "this root may not have them, perhaps since it is that of a container"
+    return [f"{what}: {why} ({done.stderr.strip()})" for what, done in said.items() if done.returncode]
+
+
+def _no_groups() -> list[str]:
+    """Whether control groups can be made, of version 2 or of version 1, with what a kubelet wants of them."""
+    all_in_one = _GROUPS / "cgroup.controllers"
+    there = all_in_one.read_text().split() if all_in_one.exists() else [name for name in _CONTROLLERS if (_GROUPS / name).is_dir()]
+    if lacking := [name for name in _CONTROLLERS if name not in there]:
+        return [f"control groups: {_GROUPS} has no {', '.join(lacking)}"]
+    for place in [_GROUPS] if all_in_one.exists() else [_GROUPS / name for name in _CONTROLLERS]:
+        try:
+            Path(tempfile.mkdtemp(prefix="kubetuner-tried-", dir=place)).rmdir()
+        except OSError as error:
+            return [f"control groups: none can be made below {place} ({error.strerror})"]
+    return []
 
 
 def _room() -> list[str]:

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+from tests.cluster.processes import ClusterError
+
 BRIDGE: Final = "kubetuner0"
 HOST: Final = "10.244.0.1"
 """The host's address on the bridge: API server, kubelets, DNS and a host's MinIO listen on it."""
@@ -25,15 +27,15 @@ def is_up() -> bool:
 
 
 def up(folder: Path) -> None:
-    """Make the bridge where it is not there; remember the settings that will change."""
+    """Make the bridge, or what of it is not there; remember the settings that will change."""
     saved = folder / SAVED
     if not saved.exists():
         saved.write_text(json.dumps({name: _sysctl(name).read_text() for name in _SYSCTLS}))
     if not is_up():
         _do("ip", "link", "add", BRIDGE, "address", _MAC, "type", "bridge")
-        _do("ip", "address", "add", f"{HOST}/24", "dev", BRIDGE)
-        _do("ip", "link", "set", BRIDGE, "up")
-        _do("ip", "route", "add", SERVICES, "dev", BRIDGE, "src", HOST)  # kube-proxy's rules turn them into pods' addresses
+    _do("ip", "address", "replace", f"{HOST}/24", "dev", BRIDGE)
+    _do("ip", "link", "set", BRIDGE, "up")
+    _do("ip", "route", "replace", SERVICES, "dev", BRIDGE, "src", HOST)  # kube-proxy's rules turn them into pods' addresses
     _sysctl("net/ipv4/ip_forward").write_text("1")
 
 
@@ -65,4 +67,6 @@ def _sysctl(name: str) -> Path:
 
 
 def _do(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ClusterError(f"{' '.join(command)}: {done.stderr.strip()}")

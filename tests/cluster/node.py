@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,9 @@ from tests.cluster import binaries, network
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import until
 from tests.cluster.machine import Machine
+from tests.cluster.processes import ClusterError, Daemon
 from tests.cluster.runtime import SOCKET, Runtime, copy_images, images_held
 
-_SECONDS_TO_BE_READY: Final = 60
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
@@ -52,12 +53,20 @@ class Node:
         self.runtime.up()
         self.start_kubelet()
         plugins = "/var/lib/kubelet/device-plugins"
+        self.ill()
         ill = self._unhealthy
         self.machine.start("fakegpu", [binaries.path("fakegpu"), "-plugins", plugins, "-devices", str(self.gpus), "-unhealthy", ill])
 
     def wait(self) -> None:
-        """Until it is Ready and offers its GPUs."""
-        until(self._is_ready, f"{self.name} Ready with its GPUs; see {self.folder}/*.log", _SECONDS_TO_BE_READY)
+        """Until its kubelet, as it was last started, says that it is Ready and offers its GPUs."""
+        kubelet = Daemon(folder=self.folder, name="kubelet")
+
+        def look() -> bool:
+            if kubelet.pid is None:
+                raise ClusterError(f"the kubelet of {self.name} ended; the end of {kubelet.log}:\n{kubelet.tail()}")
+            return self._is_ready(kubelet.began)
+
+        until(look, f"{self.name} Ready with its GPUs; see {self.folder}/*.log")
 
     def down(self) -> None:
         """Switch it off, for good."""
@@ -65,19 +74,18 @@ class Node:
 
     def remove_cgroups(self) -> None:
         """End what still runs in it, whoever started it, and remove what it made outside its folder."""
-        until(self._removed, f"the end of what runs in {self._cgroup}", 20)
+        until(self._removed, f"the end of what runs in {self._cgroup}")
 
     def _removed(self) -> bool:
-        for root in self._cgroups():
-            for group, _, _ in os.walk(root, topdown=False):
-                try:
-                    Path(group).rmdir()
-                except OSError:  # something lives in it
-                    for pid in (Path(group) / "cgroup.procs").read_text().split():
-                        with suppress(ProcessLookupError):
-                            os.kill(int(pid), signal.SIGKILL)
-                    return False
-        return True
+        groups = [Path(group) for root in self._cgroups() for group, _, _ in os.walk(root, topdown=False)]
+        for group in groups:
+            try:
+                group.rmdir()
+            except OSError:  # something lives in it, or below it
+                with suppress(OSError):
+                    for pid in (group / "cgroup.procs").read_text().split():
+                        os.kill(int(pid), signal.SIGKILL)
+        return not any(group.exists() for group in groups)
 
     def power_off(self) -> None:
         """Cut the power."""
@@ -94,8 +102,7 @@ class Node:
 
     def restart_kubelet(self) -> None:
         """End the kubelet as a fault would, and start it again; its pods are not asked."""
-        self.machine.kill("kubelet")
-        until(lambda: self.machine.pid("kubelet") is None, "the kubelet's end", 10)
+        self.machine.end("kubelet")
         self.start_kubelet()
 
     def ill(self, *devices: int) -> None:
@@ -106,13 +113,14 @@ class Node:
     def _unhealthy(self) -> Path:
         return self.folder / "unhealthy-gpus"
 
-    def _is_ready(self) -> bool:
-        found = self.plane.kubectl.get("node", self.name)
-        if found is None:
+    def _is_ready(self, since: float) -> bool:
+        status = (self.plane.kubectl.get("node", self.name) or {}).get("status", {})
+        ready = next((one for one in status.get("conditions", []) if one["type"] == "Ready"), None)
+        if ready is None or not ready["lastHeartbeatTime"]:
             return False
-        status = found["status"]
-        conditions = {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
-        return conditions.get("Ready") == "True" and status.get("allocatable", {}).get("nvidia.com/gpu") == str(self.gpus)
+        if datetime.fromisoformat(ready["lastHeartbeatTime"]).timestamp() <= since:  # an earlier kubelet said it
+            return False
+        return ready["status"] == "True" and status.get("allocatable", {}).get("nvidia.com/gpu") == str(self.gpus)
 
     def _kubelet(self) -> dict[str, Any]:
         step = 10 * (self.number - 1)

@@ -20,7 +20,7 @@ from tests.ports import free_port
 NAMESPACE: Final = "minio"
 BUCKET: Final = "kubetuner"
 _PORT: Final = 9000
-_SECONDS_TO_START: Final = 60
+_SECONDS_TO_START: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,7 @@ class ObjectStore:
         }
         address = ["--address", f"{self.host}:{self._port}", "--console-address", "127.0.0.1:0"]
         self.server.start([binaries.path("minio"), "server", "--quiet", *address, self.folder / "data"], settings)
+        self.server.resume()  # where a test was cut off that held it
         self.server.until(self._answers, _SECONDS_TO_START)
 
     @contextmanager
@@ -102,6 +103,15 @@ class ObjectStore:
             yield
         finally:
             self.start()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It stands still: whoever asks it waits, so nothing that needs it can end."""
+        self.server.pause()
+        try:
+            yield
+        finally:
+            self.server.resume()
 
     def store(self, prefix: str = "") -> MinioStore:
         """A store in its bucket, for programs on the host."""

@@ -7,6 +7,7 @@ What runs on the host instead of in pods (DNS, MinIO) can be named by the labels
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any, Final
 from tests.cluster import network
 from tests.cluster.api import Api, ApiFault
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.policy_rules import Pod, World, rules
+from tests.cluster.policy_rules import TABLE, Pod, World, rules
 from tests.cluster.processes import Daemon
 
 _POLL_SECONDS: Final = 0.5
@@ -51,8 +52,7 @@ def main() -> None:
             print(f"the API server does not answer: {fault}", flush=True)
         else:
             wanted = rules(_world(*lists))
-            if wanted != written:
-                _write(wanted)
+            if wanted != written and _write(wanted):
                 written = wanted
         time.sleep(_POLL_SECONDS)
 
@@ -74,12 +74,20 @@ def _pod(pod: dict[str, Any]) -> Pod:
     )
 
 
-def _write(script: str) -> None:
+def in_force() -> frozenset[str]:
+    """The addresses that the rules of this moment speak of."""
+    done = subprocess.run(["nft", "list", "table", "inet", TABLE], capture_output=True, text=True, check=False)
+    return frozenset(re.findall(r"[\d.]+", done.stdout))
+
+
+def _write(script: str) -> bool:
+    """Whether nft took it; where the kernel was busy with another's change it is written anew."""
     with tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
         file.write(script)
         file.flush()
         done = subprocess.run(["nft", "-f", file.name], capture_output=True, text=True, check=False)
     print(done.stderr or f"wrote {script.count(chr(10))} lines", flush=True)
+    return done.returncode == 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tests.cluster.processes import Daemon, Lasting, sweep
 
 _LOOPBACK: Final = "127.0.0.1"
 _ROOT: Final = Path(__file__).parents[2]
-_SECONDS_TO_START: Final = 30
+_SECONDS_TO_START: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,7 @@ class ProcessCluster(Lasting):
     def down(self) -> None:
         """End all of it; what it stored stays in the folder."""
         self.node.stop()
+        sweep(self.node.folder)  # its pods, where it could not itself
         shutil.rmtree((self.folder / "node" / process_node.PODS).resolve(), ignore_errors=True)  # where it could not itself
         self.store.down()
         self.plane.down()

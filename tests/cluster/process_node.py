@@ -85,7 +85,7 @@ class Node:
             held.stop(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
         for one in held.containers:
             one.look(stopping=held.stop_by is not None)
-        if (status := held.status) != held.told:
+        if (status := held.status) != held.told or not _says(pod, status):
             self._tell(pod, status)
             held.told = status
         if deleting and held.over:
@@ -157,7 +157,7 @@ class Node:
         try:
             self._api.call(method, path, body, content=content)
         except ApiFault as fault:
-            if fault.status not in (404, 409):
+            if fault.status != 404:  # of another pod that has its name it is 409, and the next look does not see this one
                 raise
 
     def _tell_of_itself(self) -> None:
@@ -172,11 +172,18 @@ class Node:
         manager = f"fieldManager={NAME}&force=true"
         if not self._beat:
             self._api.call("PATCH", f"/api/v1/nodes/{NAME}?{manager}", node, content=APPLY)
-            status = {"capacity": room, "allocatable": room, "conditions": [ready]}
-            node["metadata"] = {"name": NAME}
-            self._api.call("PATCH", f"/api/v1/nodes/{NAME}/status?{manager}", node | {"status": status}, content=APPLY)
+        # Each time: where this process stood still for longer than nodes may be silent, others have said that it is not ready.
+        status = {"capacity": room, "allocatable": room, "conditions": [ready]}
+        node["metadata"] = {"name": NAME}
+        self._api.call("PATCH", f"/api/v1/nodes/{NAME}/status?{manager}", node | {"status": status}, content=APPLY)
         leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         self._api.call("PATCH", f"{leases}/{NAME}?{manager}", lease, content=APPLY)
+
+
+def _says(pod: Json, status: Json) -> bool:
+    """Whether the server has this node's word on a pod: of a node that was silent for long, others say that its pods are not ready."""
+    held = {one["type"]: one["status"] for one in pod["status"].get("conditions", [])}
+    return pod["status"].get("phase") == status["phase"] and all(held.get(one["type"]) == one["status"] for one in status["conditions"])
 
 
 def main() -> None:

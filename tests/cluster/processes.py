@@ -19,6 +19,8 @@ from typing import Final, Self
 MARK: Final = "KUBETUNER_CLUSTER_FOLDER"
 """Variable by which `sweep` finds a process; what one starts by itself should hand it on."""
 _POLL_SECONDS: Final = 0.05
+_SECONDS_TO_HEED: Final = 60
+"""Longest time until a signal that nobody can refuse has done its work, on a machine that is busy with other things."""
 
 
 class ClusterError(Exception):
@@ -46,6 +48,11 @@ class Daemon:
         return int(number) if _birth(int(number)) == birth else None
 
     @property
+    def began(self) -> float:
+        """When it was last started, in seconds since 1970; 0 where it never was."""
+        return self._file.stat().st_mtime if self._file.exists() else 0.0
+
+    @property
     def _file(self) -> Path:
         return self.folder / f"{self.name}.pid"
 
@@ -61,11 +68,26 @@ class Daemon:
         arguments = list(map(str, command))
         pid = os.posix_spawnp(arguments[0], arguments, settings, file_actions=files, setsid=True)
         self._file.write_text(f"{pid} {_birth(pid)}")
+        while lives(pid) and not _variables(pid):  # the kernel lets us go on a moment before these are in place, by which `sweep` finds it
+            time.sleep(0.001)
 
     def signal(self, number: int) -> None:
         """Send a signal where it lives."""
         if (pid := self.pid) is not None:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it has ended just now
+                os.kill(pid, number)
+
+    def pause(self) -> None:
+        """Let it stand still: all its threads, when this returns."""
+        self.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + _SECONDS_TO_HEED
+        while (pid := self.pid) is not None and not _stands_still(pid):
+            assert time.monotonic() < deadline, f"{self.name} does not stand still"
+            time.sleep(_POLL_SECONDS)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.signal(signal.SIGCONT)
 
     def stop(self, grace: float = 20) -> None:
         """Ask it to end, and end it after these seconds."""
@@ -76,14 +98,17 @@ class Daemon:
     def kill(self) -> None:
         """End it at once."""
         self.signal(signal.SIGKILL)
-        assert self._gone_within(10), f"{self.name} does not die"
+        assert self._gone_within(_SECONDS_TO_HEED), f"{self.name} does not die"
 
     def until(self, ready: Callable[[], bool], seconds: float) -> None:
         """Wait until it is ready; an error with the end of its log where it dies or takes longer."""
         deadline = time.monotonic() + seconds
-        while not ready():
-            if self.pid is None or time.monotonic() > deadline:
-                why = "ended" if self.pid is None else f"is not ready after {seconds:.0f} s"
+        while True:
+            lives, late = self.pid is not None, time.monotonic() > deadline  # before the look: we may have stood still ourselves
+            if ready():
+                return
+            if late or not lives:
+                why = f"is not ready after {seconds:.0f} s" if lives else "ended"
                 raise ClusterError(f"{self.name} {why}; the end of {self.log}:\n{self.tail()}")
             time.sleep(_POLL_SECONDS)
 
@@ -133,27 +158,39 @@ def alone(file: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> int:
-    """End all that was started for this folder or one below it and still lives; how many that were."""
-    found = [pid for pid, place in _marked() if place == folder or folder in place.parents]
-    for pid in found:
-        try:
+    """End all that was started for this folder or one below it and still lives, and wait until it is gone; how many that were."""
+    found = [(pid, _birth(pid)) for pid, place in _marked() if place == folder or folder in place.parents]
+    for pid, _ in found:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    deadline = time.monotonic() + _SECONDS_TO_HEED
+    for pid, birth in found:
+        while birth and _birth(pid) == birth:
+            assert time.monotonic() < deadline, f"process {pid} does not die"
+            time.sleep(_POLL_SECONDS)
     return len(found)
+
+
+def folders() -> set[Path]:
+    """For which folders anything lives, of whichever checkout."""
+    return {place for _, place in _marked()}
 
 
 def _marked() -> Iterator[tuple[int, Path]]:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
-        try:
-            variables = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:  # gone, or another user's
-            continue
-        for variable in variables:
+        for variable in _variables(int(entry.name)):
             if variable.startswith(f"{MARK}=".encode()):
                 yield int(entry.name), Path(os.fsdecode(variable.split(b"=", 1)[1]))
+
+
+def _variables(pid: int) -> list[bytes]:
+    """A process's environment; empty where it is gone or another user's."""
+    try:
+        return [variable for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if variable]
+    except OSError:
+        return []
 
 
 def _inheritable() -> Iterator[int]:
@@ -162,6 +199,19 @@ def _inheritable() -> Iterator[int]:
         with suppress(OSError):  # the listing's own is closed by now
             if number > 2 and os.get_inheritable(number):
                 yield number
+
+
+def _stands_still(pid: int) -> bool:
+    states = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread that has ended
+            states.append((task / "stat").read_text().rsplit(")", 1)[1].split()[0])
+    return all(state in "TZX" for state in states)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs: one that has ended and that nobody has waited for does not."""
+    return bool(_birth(pid))
 
 
 def _birth(pid: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from tests.chart import helm
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import IMAGES
+from tests.cluster.kubectl import until_heard
 from tests.cluster.object_store import BUCKET
 from tests.cluster.process_cluster import ProcessCluster
 from tests.cluster.processes import ClusterError
@@ -23,6 +24,8 @@ TEAM: Final = "team"
 _SECRET: Final = "store-keys"
 _PATIENCE: Final = {"KUBETUNER_RETRY_SECONDS": "2", "KUBETUNER_PROGRESS_SECONDS": "1"}
 """Less than the defaults: tests wait for it."""
+_LONGEST: Final = "10m"
+"""What only a hang takes."""
 _ROOT: Final = Path(__file__).parents[2]
 _RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -48,23 +51,33 @@ class Release:
         ours = self._values(threads)
         file.write_text(json.dumps(ours | {name: {**ours.get(name, {}), **value} for name, value in values.items()}))
         chart = _ROOT / "charts" / "kubetuner"
-        self.helm("upgrade", "--install", "kubetuner", chart, "--values", file, "--wait", "--timeout", "2m")
+        self.helm("upgrade", "--install", "kubetuner", chart, "--values", file, "--wait", "--timeout", _LONGEST)
 
     def uninstall(self) -> None:
         """Take it away; runs stay."""
-        self.helm("uninstall", "kubetuner", "--wait", "--ignore-not-found")
+        self.helm("uninstall", "kubetuner", "--wait", "--ignore-not-found", "--timeout", _LONGEST)
 
     def helm(self, *arguments: str | Path) -> str:
         """What helm prints."""
         command = [helm.get(), "--kubeconfig", self.cluster.kubeconfig, "--namespace", SYSTEM, *arguments]
         folders = {name: str(self.cluster.folder / "helm") for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **folders})
+        settings = {**os.environ, **folders}
+        again = ["cluster unreachable"]  # which it asks before anything else
+        done = until_heard(lambda: subprocess.run(command, capture_output=True, text=True, check=False, env=settings), again)
         if done.returncode:
             raise ClusterError(f"helm {' '.join(map(str, arguments))}: {done.stderr.strip()}\n{self._why()}")
         return done.stdout
 
+    def controllers(self) -> list[str]:
+        """Names of the controller's pods that nobody has asked to end."""
+        pods = self.cluster.kubectl.list("pods", SYSTEM, "app.kubernetes.io/component=controller")
+        return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
     def controller_log(self) -> str:
         """What the controller has said."""
+        if isinstance(self.cluster, ProcessCluster):
+            files = sorted(self.cluster.logs.glob(f"{SYSTEM}_*.log"))
+            return "\n".join(f"{file.name}:\n{file.read_text(errors='replace')[-4000:]}" for file in files)
         return self.cluster.kubectl.run("--namespace", SYSTEM, "logs", "deployment/kubetuner-controller", "--tail=60", check=False).stdout
 
     def _why(self) -> str:
@@ -86,7 +99,7 @@ class Release:
             "networkPolicy": {"namespaces": [TEAM]},
             "controller": {"extraEnv": [{"name": name, "value": value} for name, value in _PATIENCE.items()]},
             "pods": {
-                "terminationGracePeriodSeconds": 30,
+                "terminationGracePeriodSeconds": 90,  # a busy machine takes its time to save a state
                 "stages": {"ingest": stage, **{name: stage | {"gpus": 1} for name in ("embed", "train", "evaluate")}},
             },
         }

@@ -76,7 +76,7 @@ class Runtime:
         settings.write_text(_CONFIGURATION.format(socket=SOCKET, runc=runc, plugins=binaries.folder(), pause=PAUSE))
         (self.machine.own("/etc/cni/net.d") / "10-kubetuner.conflist").write_text(json.dumps(network.cni(self.number)))
         daemon = self.machine.start("containerd", [binaries.path("containerd"), "--config", settings, "--log-level", "warn"])
-        daemon.until(self._answers, 30)
+        daemon.until(self._answers, 300)
 
     @contextmanager
     def loading(self) -> Iterator[IO[bytes]]:

@@ -16,7 +16,7 @@ from tests.cluster.release import TEAM, Release
 
 STAGES: Final = ("ingest", "embed", "train", "evaluate")
 OVER: Final = ("Succeeded", "Failed", "Cancelled")
-_SECONDS: Final = 300
+_SECONDS: Final = 900  # what only a hang takes
 _GIVEN: Final = ("datasets/", "models/")
 _ENCODED: Final = ("manifest/", "model/", "facts/", "images/", "latents/", "texts/", "cache/", "results/embed/")
 
@@ -41,7 +41,9 @@ class Scene:
         return self.release.cluster.store
 
     def prepare(self) -> None:
-        """Bring pictures and model into the store."""
+        """Bring pictures and model into the store; what an earlier session left on this cluster goes."""
+        self.kubectl("--namespace", TEAM, "delete", "trainingruns", "--all", "--cascade=foreground", f"--timeout={_SECONDS}s")
+        self._empty(_GIVEN)
         for name, prefix in (("photographs", "datasets/photographs/"), ("tiny-sdxl", "models/tiny-sdxl/")):
             target = self.store.store(prefix)
             for file in sorted((self.folder / name).rglob("*")):
@@ -63,8 +65,13 @@ class Scene:
     def forget(self, name: str, *, encoded: bool = True) -> None:
         """Remove a run and what any run has put into the store, so that the next of this name begins from nothing; or, with `encoded` off,
         from what was counted and encoded."""
-        self.kubectl("--namespace", TEAM, "delete", "trainingrun", name, "--ignore-not-found", "--cascade=foreground", "--timeout=60s")
-        kept = _GIVEN if encoded else (*_GIVEN, *_ENCODED)
+        self.kubectl(
+            "--namespace", TEAM, "delete", "trainingrun", name, "--ignore-not-found", "--cascade=foreground", f"--timeout={_SECONDS}s"
+        )
+        self._empty(_GIVEN if encoded else (*_GIVEN, *_ENCODED))
+
+    def _empty(self, kept: tuple[str, ...]) -> None:
+        """Remove what the store has below other prefixes."""
         store = self.store.store()
         for found in list(store.list("")):
             if not found.key.startswith(kept):
@@ -89,15 +96,27 @@ class Scene:
         except ClusterError as fault:
             raise ClusterError(f"{fault}\n{self.story(name)}") from None
 
-    def until_pod(self, name: str, stage: str, seconds: float = _SECONDS) -> str:
-        """The name of the running pod of a run's stage."""
+    def until_trained(self, name: str, steps: int, seconds: float = _SECONDS) -> None:
+        """Wait until a run's training has come so far."""
+
+        def look() -> bool:
+            status = self.status(name)
+            progress = status.get("progress") or {}
+            if status.get("phase") in OVER or progress.get("stage") == "evaluate":
+                raise ClusterError(f"the training of {name} ended before it was seen at work: make it longer")
+            return progress.get("stage") == "train" and progress.get("done", 0) >= steps
+
+        until(look, f"{steps} steps of {name}'s training", seconds)
+
+    def until_pod(self, name: str, stage: str, phase: str = "Running", seconds: float = _SECONDS) -> str:
+        """The name of the pod of a run's stage that is in this phase."""
         selector = f"kubetuner.dev/run={name},kubetuner.dev/stage={stage}"
 
         def look() -> str | None:
             pods = self.kubectl.list("pods", TEAM, selector)
-            return next((pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"), None)
+            return next((pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == phase), None)
 
-        return until(look, f"a running pod of {name}'s {stage}", seconds)
+        return until(look, f"a pod of {name}'s {stage} that is {phase}", seconds)
 
     def until_stored(self, prefix: str, count: int, seconds: float = _SECONDS) -> Sequence[str]:
         """The keys of the store below a prefix, as soon as there are so many."""
@@ -111,7 +130,12 @@ class Scene:
     def jobs(self, name: str) -> Sequence[str]:
         """Names of the Jobs that a run has made, in the order of their making."""
         jobs = self.kubectl.list("jobs", TEAM, f"kubetuner.dev/run={name}")
-        return [job["metadata"]["name"] for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"])]
+
+        def made(job: dict[str, Any]) -> tuple[str, int]:
+            meta = job["metadata"]  # whole seconds, in which two fast stages fit
+            return meta["creationTimestamp"], STAGES.index(meta["labels"]["kubetuner.dev/stage"])
+
+        return [job["metadata"]["name"] for job in sorted(jobs, key=made)]
 
     def outcome(self, name: str) -> Outcome:
         """What a run that succeeded has put into the store."""

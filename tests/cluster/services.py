@@ -6,16 +6,22 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import urllib3
+
 from tests.cluster import binaries, network
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import until
 from tests.cluster.processes import Daemon
 
+_SECONDS_TO_START: Final = 300
+_PROXY_PORT: Final = 10256
+_DNS_PORT: Final = 8181
 _COREFILE: Final = """\
 .:53 {{
     bind {address}
     errors
     health {address}:8180
-    ready {address}:8181
+    ready {address}:{port}
     kubernetes cluster.local in-addr.arpa {{
         kubeconfig {kubeconfig}
         pods insecure
@@ -27,7 +33,8 @@ _COREFILE: Final = """\
 
 
 def up(folder: Path, plane: ControlPlane, *, node: str) -> None:
-    """Start them where they do not run; kube-proxy waits half a minute for its node, so let this one be there soon."""
+    """Start them where they do not run, once this node is there: kube-proxy waits for its own half a minute and no longer."""
+    until(lambda: plane.kubectl.get("node", node), f"{node} told of by its kubelet")
     folder.mkdir(parents=True, exist_ok=True)
     plane.kubectl.apply(*_rights())
     settings = folder / "kube-proxy.json"
@@ -36,8 +43,21 @@ def up(folder: Path, plane: ControlPlane, *, node: str) -> None:
         settings.write_text(json.dumps(_proxy(plane)))
     proxy.start([binaries.path("kube-proxy"), f"--config={settings}", f"--hostname-override={node}"])
     corefile = folder / "Corefile"
-    corefile.write_text(_COREFILE.format(address=network.HOST, kubeconfig=plane.kubeconfig_of("system:coredns")))
+    corefile.write_text(_COREFILE.format(address=network.HOST, port=_DNS_PORT, kubeconfig=plane.kubeconfig_of("system:coredns")))
     Daemon(folder=folder, name="coredns").start([binaries.path("coredns"), "-conf", corefile])
+
+
+def wait(folder: Path) -> None:
+    """Until both answer."""
+    for name, port, path in (("kube-proxy", _PROXY_PORT, "livez"), ("coredns", _DNS_PORT, "ready")):
+        Daemon(folder=folder, name=name).until(lambda address=f"http://{network.HOST}:{port}/{path}": _answers(address), _SECONDS_TO_START)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return urllib3.request("GET", address, retries=False, timeout=2.0).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
 
 
 def down(folder: Path) -> None:
@@ -54,7 +74,7 @@ def _proxy(plane: ControlPlane) -> dict[str, Any]:
         "clientConnection": {"kubeconfig": str(plane.kubeconfig_of("system:kube-proxy"))},
         "clusterCIDR": network.PODS,
         "bindAddress": network.HOST,
-        "healthzBindAddress": f"{network.HOST}:10256",
+        "healthzBindAddress": f"{network.HOST}:{_PROXY_PORT}",
         "metricsBindAddress": "127.0.0.1:10249",
         "conntrack": {"maxPerCore": 0},
         "nftables": {"syncPeriod": "10s", "minSyncPeriod": "100ms"},

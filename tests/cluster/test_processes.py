@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import Daemon, sweep
+from tests.cluster.kubectl import until
+from tests.cluster.processes import Daemon, lives, sweep
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def test_process_holds_nothing_of_its_starters_open(daemon: Daemon, tmp_path: Pa
         daemon.start(["sleep", "60"])
     finally:
         os.close(lock)
-    assert {os.readlink(entry) for entry in Path(f"/proc/{daemon.pid}/fd").iterdir()} == {os.devnull, str(daemon.log)}
+    until(lambda: _opened(daemon) == {os.devnull, str(daemon.log)}, "what it opened for its start closed again")
 
 
 def test_process_is_found_again_and_started_once(daemon: Daemon) -> None:
@@ -46,4 +49,24 @@ def test_sweep_finds_what_was_never_written_down(daemon: Daemon, tmp_path: Path)
     (tmp_path / "sleeps.pid").unlink()
     assert sweep(tmp_path) == 1
     assert number is not None
-    os.waitpid(number, 0)
+    assert not lives(number)
+
+
+def test_paused_process_stands_still_until_it_is_resumed(daemon: Daemon) -> None:
+    daemon.start(["sh", "-c", "while :; do echo; sleep 0.01; done"])
+    until(lambda: daemon.log.exists() and daemon.log.stat().st_size, "its first word")
+    daemon.pause()
+    said = daemon.log.stat().st_size
+    time.sleep(0.1)
+    assert daemon.log.stat().st_size == said
+    daemon.resume()
+    until(lambda: daemon.log.stat().st_size > said, "another word")
+    daemon.stop()
+
+
+def _opened(daemon: Daemon) -> set[str]:
+    found = set()
+    for entry in Path(f"/proc/{daemon.pid}/fd").iterdir():
+        with suppress(OSError):  # closed just now
+            found.add(os.readlink(entry))
+    return found

@@ -41,20 +41,20 @@ def queue(scene: Scene) -> Iterator[str]:
     probe = job("probe", "pass")
     probe["metadata"]["labels"] = {_QUEUE: "any"}
     create = ["--namespace", TEAM, "create", "--dry-run=server", "-f", "-", "-o", "jsonpath={.spec.suspend}"]
-    until(lambda: scene.kubectl.run(*create, stdin=json.dumps(probe)).stdout == "true", "the policy in force", 30)
+    until(lambda: scene.kubectl.run(*create, stdin=json.dumps(probe)).stdout == "true", "the policy in force")
     yield "team-queue"
     scene.kubectl("delete", "mutatingadmissionpolicybinding,mutatingadmissionpolicy", name["name"])
 
 
 def test_queued_stage_starts_where_the_queue_lets_it(scene: Scene, queue: str) -> None:
     scene.apply("queued", seed=11, queue=queue)
-    scene.until("queued", "Queued", seconds=60)
+    scene.until("queued", "Queued")
     made = until(lambda: next(iter(scene.jobs("queued")), None), "a Job of the run")
     assert not scene.kubectl.list("pods", TEAM, "kubetuner.dev/run=queued")
     template = {"spec": {"nodeSelector": {"kubernetes.io/hostname": "node2"}}}
     scene.kubectl("--namespace", TEAM, "patch", "job", made, "--type=merge", "--patch", json.dumps({"spec": {"template": template}}))
     scene.kubectl("--namespace", TEAM, "patch", "job", made, "--type=merge", "--patch", json.dumps({"spec": {"suspend": False}}))
-    until(lambda: "manifest" in scene.status("queued").get("artifacts", {}), "the first stage's end", 120)
+    until(lambda: "manifest" in scene.status("queued").get("artifacts", {}), "the first stage's end")
     pods = scene.kubectl.list("pods", TEAM, "kubetuner.dev/run=queued,kubetuner.dev/stage=ingest")
     assert [pod["spec"]["nodeName"] for pod in pods] == ["node2"]
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "queued")
@@ -63,8 +63,10 @@ def test_queued_stage_starts_where_the_queue_lets_it(scene: Scene, queue: str) -
 def test_two_pods_of_a_stage_make_what_one_makes(scene: Scene, laptop: Laptop) -> None:
     """Data in two parts, and a training on both nodes at once."""
     scene.forget("pair")  # and what others have counted and encoded
+    for node in scene.release.cluster.nodes:
+        node.wait()
     scene.apply("pair", **PAIR, compute={"ingest": {"shards": 2}, "embed": {"shards": 2}, "train": {"nodes": 2}})
-    scene.until("pair", "Succeeded", seconds=400)
+    scene.until("pair", "Succeeded")
     for stage in ("ingest", "embed"):
         assert len(scene.kubectl.list("pods", TEAM, f"kubetuner.dev/run=pair,kubetuner.dev/stage={stage}")) == 2
     outcome, undivided = scene.outcome("pair"), laptop.outcome("pair")

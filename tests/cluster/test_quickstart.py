@@ -55,7 +55,7 @@ def test_quickstart_gives_the_files_of_a_laptop(door: Door, scene: Scene, tmp_pa
         _kubetuner("push", ROOT / "examples" / folder, name, "--store", straight, environment=scene.store.environment)
 
     scene.kubectl("--namespace", TEAM, "apply", "-f", ROOT / "examples" / "cluster.yaml")
-    scene.until(NAME, "Succeeded", seconds=900)
+    scene.until(NAME, "Succeeded", seconds=3600)
     assert list(scene.jobs(NAME)) == [f"{NAME}-{stage}-1" for stage in STAGES]
 
     door.kubetuner("newcomer", "outputs", NAME, "-o", tmp_path / "grpc")

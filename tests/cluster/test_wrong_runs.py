@@ -45,13 +45,13 @@ def test_long_name_is_refused_when_applied(scene: Scene) -> None:
 )
 def test_run_that_asks_for_gpus_that_no_node_has_says_so(scene: Scene, resources: dict[str, Any], missing: str) -> None:
     scene.apply("greedy", seed=5, compute={"ingest": {"resources": resources}})
-    until(lambda: f"Insufficient {missing}" in str(scene.status("greedy")), "the reason in the run's status", 60)
+    until(lambda: f"Insufficient {missing}" in str(scene.status("greedy")), "the reason in the run's status")
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "greedy")
 
 
 def test_dataset_that_is_not_there_fails_at_once(scene: Scene) -> None:
     scene.apply("nowhere", datasets=[{"id": "none", "source": {"uri": "nowhere"}, "resolution": 64, "resolutionType": "pixel_area"}])
-    status = scene.until("nowhere", "Failed", seconds=90)
+    status = scene.until("nowhere", "Failed")
     assert "datasets/nowhere" in status["message"]
     assert list(scene.jobs("nowhere")) == ["nowhere-ingest-1"]  # the user's own error is not tried again
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "nowhere")
@@ -60,5 +60,5 @@ def test_dataset_that_is_not_there_fails_at_once(scene: Scene) -> None:
 def test_secret_that_is_not_there_is_named(scene: Scene) -> None:
     source = {"uri": "elsewhere", "secret": "not-there"}
     scene.apply("locked", datasets=[{"id": "none", "source": source, "resolution": 64, "resolutionType": "pixel_area"}])
-    until(lambda: "not-there" in str(scene.status("locked").get("message")), "the Secret's name in the run's status", 60)
+    until(lambda: "not-there" in str(scene.status("locked").get("message")), "the Secret's name in the run's status")
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "locked")

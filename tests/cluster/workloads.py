@@ -9,7 +9,22 @@ _UNPRIVILEGED: Final = {"allowPrivilegeEscalation": False, "capabilities": {"dro
 _USER: Final = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
-def pod(program: str, *, gpus: int = 0, seconds_after_loss: int = 5) -> dict[str, Any]:
+def insistent(value: str) -> str:
+    """A program that prints a value of sockets and the like, as soon as it can be had."""
+    return f"""
+import socket, time
+from urllib.request import urlopen
+for _ in range(120):
+    try:
+        print({value})
+        break
+    except OSError as fault:
+        print(fault)
+        time.sleep(1)
+"""
+
+
+def pod(program: str, *, gpus: int = 0) -> dict[str, Any]:
     """The spec of a pod that runs a Python program once."""
     container: dict[str, Any] = {
         "name": "main",
@@ -18,14 +33,10 @@ def pod(program: str, *, gpus: int = 0, seconds_after_loss: int = 5) -> dict[str
         "securityContext": _UNPRIVILEGED,
         "resources": {"limits": {"nvidia.com/gpu": gpus}} if gpus else {},
     }
-    reasons = ("not-ready", "unreachable")
-    keys = [f"node.kubernetes.io/{reason}" for reason in reasons]
-    tolerations = [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds_after_loss} for key in keys]
     return {
         "restartPolicy": "Never",
         "securityContext": _USER,
         "containers": [container],
-        "tolerations": tolerations,
         "terminationGracePeriodSeconds": 2,
     }
 

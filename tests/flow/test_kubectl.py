@@ -22,7 +22,7 @@ from tests.cluster.scene import STAGES, Scene
 
 pytestmark = [pytest.mark.needs(thing) for thing in ("apiserver", "minio", "helm")]
 RUN: Final = "applied"
-PARTS: Final[dict[str, Any]] = {"train": {"maxSteps": 80, "checkpoint": {"everySteps": 10, "keep": 2}}}
+PARTS: Final[dict[str, Any]] = {"train": {"maxSteps": 200, "checkpoint": {"everySteps": 10, "keep": 2}}}
 
 
 @pytest.fixture(scope="module")
@@ -31,24 +31,26 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     laptop = Laptop(folder=tmp_path_factory.mktemp("laptop"))
     laptop.prepare()
     laptop.begin({RUN: PARTS})
-    binaries.build("minio")
-    with ProcessCluster(folder=tmp_path_factory.mktemp("cluster")) as cluster:
-        release = Release(cluster=cluster)
-        release.install()
-        scene = Scene(release=release, laptop=laptop)
-        scene.prepare()
-        yield scene
-    laptop.close()
+    try:
+        binaries.build("minio")
+        with ProcessCluster(folder=tmp_path_factory.mktemp("cluster")) as cluster:
+            release = Release(cluster=cluster)
+            release.install()
+            scene = Scene(release=release, laptop=laptop)
+            scene.prepare()
+            yield scene
+    finally:
+        laptop.close()
 
 
 def test_run_by_kubectl_gives_what_a_laptop_gives(scene: Scene) -> None:
     """Suspended in the middle of its training and resumed."""
     scene.apply(RUN, **PARTS)
-    until(lambda: (scene.status(RUN).get("progress") or {}).get("done", 0) >= 12, "a saved checkpoint", 120)
-    for suspend, phase in ((True, "Suspended"), (False, "Running")):
+    scene.until_trained(RUN, 12)
+    for suspend, phases in ((True, ("Suspended",)), (False, ("Running", "Succeeded"))):
         patch = json.dumps({"spec": {"suspend": suspend}})
         scene.kubectl("--namespace", TEAM, "patch", "trainingrun", RUN, "--type=merge", "--patch", patch)
-        scene.until(RUN, phase)
+        scene.until(RUN, *phases)
     scene.until(RUN, "Succeeded")
     outcome, alone = scene.outcome(RUN), scene.laptop.outcome(RUN)
     assert {noun: outcome.artifacts[noun] for noun in alone.artifacts} == dict(alone.artifacts)
@@ -67,7 +69,7 @@ def test_second_run_on_the_same_data_starts_no_embed_pod(scene: Scene) -> None:
 def test_pod_with_a_secret_that_is_not_there_waits_in_words(scene: Scene) -> None:
     source = {"uri": "elsewhere", "secret": "not-there"}
     scene.apply("locked", datasets=[{"id": "none", "source": source, "resolution": 64, "resolutionType": "pixel_area"}])
-    until(lambda: "not-there" in str(scene.status("locked").get("message")), "the Secret's name in the run's status", 60)
+    until(lambda: "not-there" in str(scene.status("locked").get("message")), "the Secret's name in the run's status")
     scene.kubectl("--namespace", TEAM, "delete", "trainingrun", "locked")
 
 

@@ -80,10 +80,10 @@ class Program:
         loop = self._loop(cluster, runs, jobs, pods, election)
         health = Health(reflectors=reflectors, caches=(runs, jobs, pods), metrics=self._metrics)
         servers = [await serve(listen, health.answer) for listen in {settings.health_listen, settings.metrics_listen}]
-        self._begin(health.beat(), *(one.run() for one in reflectors))
         service = self._service(Runs(cluster, runs, journal))
         if service is not None:
-            await service.start()
+            await service.start()  # before the lists, whose end says that we are ready
+        self._begin(health.beat(), *(one.run() for one in reflectors))
         picture = asyncio.ensure_future(_picture((runs, jobs, pods)))
         self._begin(self._lead(election, loop, (runs, jobs, pods), picture))
         code = await self._until(stop)

@@ -100,7 +100,8 @@ class Gate:
             left = self._seconds_left(token)
             reviewed = await self._once(key, lambda: self.reviews.review_token(token, self.audience)) if left > 0 else None
             found = reviewed if reviewed is not None else self._why_not(token, left)
-            self._tokens.put(key, found, min(_TOKEN_SECONDS, left) if reviewed is not None else _REFUSED_SECONDS)
+            # Not for what was left before the review, which may have taken a while.
+            self._tokens.put(key, found, min(_TOKEN_SECONDS, self._seconds_left(token)) if reviewed is not None else _REFUSED_SECONDS)
         if isinstance(found, str):
             raise _unauthenticated("TOKEN_INVALID", found)
         return found
