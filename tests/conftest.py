@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import builders
 from tests.chart import helm
@@ -22,6 +23,9 @@ from tests.cluster import binaries
 from tests.cluster.control_plane import ControlPlane
 from tests.minio import binary
 from tests.minio.server import Server
+
+settings.register_profile("kubetuner", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
+settings.load_profile("kubetuner")
 
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from tests.ports import free_port
+
 LARGE = 1024
 COMMIT = "5" * 40
 
@@ -35,6 +37,7 @@ class FakeHub:
     """Whether the other host was told a token."""
     port: int = 0
     _server: ThreadingHTTPServer | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def endpoint(self) -> str:
@@ -50,8 +53,8 @@ class FakeHub:
             def log_message(self, *_: object) -> None:
                 pass
 
+        self.port = self.port or free_port()
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -62,8 +65,7 @@ class FakeHub:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = unquote(urlsplit(request.path).path)
-        if self.failures > 0:
-            self.failures -= 1
+        if self._fails():
             return _send(request, 503, b"busy")
         if path.startswith("/large/"):
             self.leaked |= "Authorization" in request.headers
@@ -76,7 +78,8 @@ class FakeHub:
         place = path.removeprefix(f"/{self.hub_id}/resolve/{COMMIT}/")
         if place == path or not (self.folder / place).is_file():
             return _send(request, 404, b"none")
-        self.asked[place] += 1
+        with self._lock:
+            self.asked[place] += 1
         if (self.folder / place).stat().st_size < LARGE:
             return self._file(request, place)
         request.send_response(302)
@@ -84,6 +87,12 @@ class FakeHub:
         request.send_header("Content-Length", "0")
         request.end_headers()
         return None
+
+    def _fails(self) -> bool:
+        with self._lock:
+            fails = self.failures > 0
+            self.failures -= fails
+        return fails
 
     def _listing(self) -> dict[str, object]:
         rows = []

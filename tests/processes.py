@@ -23,6 +23,11 @@ def status(number: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def has_ended(number: int) -> bool:
+    """Whether a process only waits to be waited for. Raises OSError where it is gone."""
+    return status(number)["State"][0] == "Z"
+
+
 def heeds(number: int, signal: int) -> bool:
     """Whether a process has an answer of its own to a signal. Raises OSError where it is gone."""
     return bool(int(status(number)["SigCgt"], 16) >> (signal - 1) & 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
+
+from tests.ports import free_port
 
 _ROOT: Final = Path(__file__).parents[2]
 
@@ -32,9 +33,7 @@ class Controller:
     port: int = field(init=False)
 
     def __post_init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         settings = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(_ROOT / "services"),
@@ -80,7 +79,7 @@ class Controller:
 
     def calls(self) -> Counter[str]:
         """Calls of the API server so far, by verb and resource."""
-        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
             text: str = answer.read().decode()
         found: Counter[str] = Counter()
         for line in text.splitlines():
@@ -93,4 +92,4 @@ class Controller:
         """End it."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(120)

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,9 @@ def look(browser: str, folder: Path, *, width: int, dark: bool = False) -> tuple
     """What the harness found, and what the browser logged."""
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     address = f"file://{folder}/harness.html?width={width}"
-    profile = f"--user-data-dir={folder / f'profile-{width}-{dark}'}"
-    done = subprocess.run(
-        [browser, *FLAGS, scheme, profile, "--dump-dom", address], capture_output=True, text=True, timeout=120, check=True
-    )
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as profile:  # of its own: a browser may end late
+        command = [browser, *FLAGS, scheme, f"--user-data-dir={profile}", "--dump-dom", address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found is not None, done.stderr[-2000:]
     assert found[1], done.stderr[-2000:]

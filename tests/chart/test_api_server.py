@@ -24,15 +24,22 @@ pytestmark = [pytest.mark.needs("helm"), pytest.mark.needs("apiserver")]
 ROOT = Path(__file__).parents[2]
 FOREIGN = {"Certificate", "ServiceMonitor"}
 RUN = ROOT / "examples" / "cluster.yaml"
+SECONDS = 300
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane without nodes that refuses pods which are not restricted."""
     with ControlPlane(folder=tmp_path_factory.mktemp("plane"), pod_security="restricted") as plane:
-        for namespace in ("team-a", "team-b"):
-            plane.kubectl("create", "namespace", namespace)
+        for namespace in ("team-a", "team-b", helm.NAMESPACE):
+            make_namespace(plane, namespace)
         yield plane
+
+
+def make_namespace(plane: ControlPlane, name: str) -> None:
+    """Make it, and wait for the account that its pods have."""
+    plane.kubectl("create", "namespace", name)
+    until(lambda: plane.kubectl.get("serviceaccount", "default", name), f"the default account of {name}", SECONDS)
 
 
 class Release:
@@ -72,13 +79,12 @@ class Release:
 @pytest.fixture
 def release(plane: ControlPlane, request: pytest.FixtureRequest) -> Release:
     namespace = f"chart-{abs(hash(request.node.name)) % 10**8}"
-    plane.kubectl("create", "namespace", namespace)
+    make_namespace(plane, namespace)
     return Release(plane, namespace)
 
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_the_api_server_takes_every_object_and_every_pod(plane: ControlPlane, name: str) -> None:
-    plane.kubectl.run("create", "namespace", helm.NAMESPACE, check=False)
     kept = [one for one in rendered(name) if one["kind"] not in FOREIGN]
     plane.kubectl.apply(*[one for one in kept if one["kind"] == "ServiceAccount"])
     refused = {
@@ -112,7 +118,6 @@ def refusal(plane: ControlPlane, given: dict[str, Any]) -> str:
 
 
 def test_a_pod_that_is_not_restricted_would_be_refused(plane: ControlPlane) -> None:
-    plane.kubectl.run("create", "namespace", helm.NAMESPACE, check=False)
     spec = deepcopy(pods("trial")["Pod/kubetuner-test"]["spec"])
     spec |= {"serviceAccountName": "default", "securityContext": {}}
     spec["containers"][0]["securityContext"] = {}
@@ -124,6 +129,7 @@ def test_upgrade_and_rollback_keep_the_secrets_and_uninstalling_keeps_runs(relea
     trial = RELEASES["trial"]
     release.helm("install", values=trial)
     made = release.secret("kubetuner-tls"), release.secret("kubetuner-minio")
+    until(lambda: release.kubectl.run("get", "trainingruns", "--all-namespaces", check=False).returncode == 0, "the new kind", SECONDS)
     release.kubectl("--namespace", release.namespace, "apply", "-f", RUN)
 
     release.helm("upgrade", values={**trial, "controller": {"replicas": 2}})
@@ -152,13 +158,17 @@ def test_the_controller_s_account_may_do_its_work_and_no_more(plane: ControlPlan
         said = plane.kubectl.run("auth", "can-i", verb, what, "--as", account, "--namespace", namespace, check=False)
         return said.stdout.strip() == "yes"
 
-    assert may("create", "jobs.batch", "team-a")
-    assert may("patch", "trainingruns.kubetuner.dev/status", "team-a")
-    assert may("create", "subjectaccessreviews.authorization.k8s.io", "team-a")
+    rights = [
+        ("create", "jobs.batch", "team-a"),
+        ("patch", "trainingruns.kubetuner.dev/status", "team-a"),
+        ("create", "subjectaccessreviews.authorization.k8s.io", "team-a"),
+        ("patch", "leases.coordination.k8s.io/kubetuner-controller", release.namespace),
+    ]
+    for right in rights:  # the server takes each new role in after a moment
+        until(lambda right=right: may(*right), f"the account may {right}", SECONDS)  # type: ignore[misc]
     assert not may("create", "jobs.batch", "team-b")
     assert not may("get", "secrets", "team-a")
     assert not may("create", "pods", "team-a")
-    assert may("patch", "leases.coordination.k8s.io/kubetuner-controller", release.namespace)
     assert not may("patch", "leases.coordination.k8s.io/other", release.namespace)
     release.helm("uninstall")
 
@@ -174,6 +184,6 @@ def test_runs_are_shown_and_edited_by_the_cluster_s_own_roles(plane: ControlPlan
         said = plane.kubectl.run("auth", "can-i", verb, "trainingruns.kubetuner.dev", "--as", as_, "--namespace", "team-a", check=False)
         return said.stdout.strip() == "yes"
 
-    until(lambda: may("list"), "the cluster's role `view` takes the new kind in", 30)
+    until(lambda: may("list"), "the cluster's role `view` takes the new kind in", SECONDS)
     assert not may("create")
     release.helm("uninstall")

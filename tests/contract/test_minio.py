@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.minio.server import Server
 
 pytestmark = pytest.mark.needs("minio")
 BIG = (64 << 20) + 5
+SECONDS = 120.0
 
 
 @pytest.fixture
@@ -135,26 +136,37 @@ def test_connections_are_used_again_by_all_threads(wire: Proxy) -> None:
     assert wire.connections <= 8
 
 
-def restarted_while(minio: Server, call: threading.Thread, seconds: float) -> None:
-    """The server is killed as the call begins, and started some time later."""
+def restarted_while(minio: Server, store: MinioStore, call: Callable[[], None]) -> list[str]:
+    """The server is killed before the call, and started once the call has told that it is away; all that it has told."""
+    said: list[str] = []
+    missed = threading.Event()
+
+    def note(words: str) -> None:
+        said.append(words)
+        missed.set()
+
+    store.note = note
+    calling = threading.Thread(target=call)
     minio.kill()
-    call.start()
-    time.sleep(seconds)
-    minio.start()
-    call.join()
+    try:
+        calling.start()
+        assert missed.wait(SECONDS)
+    finally:
+        minio.start()
+        calling.join()
+    return said
 
 
 @pytest.mark.parametrize("size", [3, BIG])
 def test_a_server_that_comes_back_has_cost_time_and_nothing_else(minio: Server, size: int) -> None:
-    store, said = open_at(minio), []
-    store.note = said.append
+    store = open_at(minio)
     store.put("before", bytes(size))
     answers: list[object] = []
 
     def call() -> None:
         answers.extend([store.put("during", bytes(size)), len(store.get("before")), [info.key for info in store.list()]])
 
-    restarted_while(minio, threading.Thread(target=call), 2.5)
+    said = restarted_while(minio, store, call)
     assert answers == [True, size, ["before", "during"]]
     assert ["does not answer" in said[0], "answers again" in said[-1]] == [True, True]
 
@@ -169,7 +181,7 @@ def test_waiting_for_a_server_takes_no_processor(minio: Server) -> None:
         store.get("key")
         used.append(time.thread_time() - before)
 
-    restarted_while(minio, threading.Thread(target=call), 3.0)
+    restarted_while(minio, store, call)
     assert used[0] < 0.3
 
 

@@ -143,6 +143,5 @@ def test_killed_a_hundred_times_the_files_are_those_of_an_undisturbed_run(
 def test_a_run_that_is_asked_to_end_saves_and_goes_on(runs: Runs, undisturbed: Path, tmp_path: Path, seconds: float) -> None:
     answer = runs.run(str(tmp_path / "store"), tmp_path / "out", Death(at="seconds", number=seconds, signal=signal.SIGTERM))
     assert answer["code"] in (143, 0), (runs.base / "log").read_text()[-3000:]
-    assert answer["seconds"] < 10
     assert runs.run(str(tmp_path / "store"), tmp_path / "out")["code"] == 0
     assert files(tmp_path / "out") == files(undisturbed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,13 +110,15 @@ def test_a_server_that_freezes_in_the_middle_of_a_training_is_waited_for(place: 
     class Freezing(Outages):
         def advance(self, count: int = 1, **figures: float) -> None:
             if self._stage == "train" and not frozen.is_set():
-                frozen.set()
-                threading.Thread(target=self._freeze).start()
+                freezing.start()
+                assert frozen.wait(120)
 
-        def _freeze(self) -> None:
-            with minio.frozen():
-                threading.Event().wait(self.seconds)
+    def freeze() -> None:
+        with minio.frozen():
+            frozen.set()
+            time.sleep(3.0)
 
+    freezing = threading.Thread(target=freeze)
     result = finished(a_run(train=TRAIN, evaluate=EVALUATE), place, store, "out", Freezing(minio, 3.0))
-    assert frozen.is_set()
+    freezing.join()
     assert objects.find(store, objects.ArtifactRef(noun="checkpoint", fingerprint=result["artifacts"]["checkpoint"])) is not None

@@ -29,7 +29,7 @@ def attempt(base: Path, ranks: int, stop: int = -1) -> str:
     """Train on so many ranks; the last line that the ranks print."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "tests/flow/rank.py", str(base)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, str(stop)], env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([*command, str(stop)], env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     (said,) = set(done.stdout.split())
     return said

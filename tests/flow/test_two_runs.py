@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -47,16 +46,10 @@ def two(request: pytest.FixtureRequest, base: Path) -> Iterator[tuple[list[Runs]
 
 
 def at_once(two: tuple[list[Runs], str], store: str, out: Path, deaths: list[Death | None]) -> list[dict[str, Any]]:
-    """What became of both, and when each ended, in seconds since the start."""
+    """What became of both."""
     runs, place = two
-    started = time.monotonic()
-
-    def one(number: int) -> dict[str, Any]:
-        answer = runs[number].run(place + store, out / str(number), deaths[number])
-        return answer | {"ended": time.monotonic() - started}
-
     with ThreadPoolExecutor(2) as threads:
-        return list(threads.map(one, range(2)))
+        return list(threads.map(lambda number: runs[number].run(place + store, out / str(number), deaths[number]), range(2)))
 
 
 def work(out: Path, number: int) -> dict[str, int]:
@@ -76,9 +69,8 @@ def test_each_caption_and_picture_is_encoded_by_one_of_the_two(two: tuple[list[R
 
 @pytest.mark.parametrize("number", [2, 9, 20])
 def test_one_that_dies_does_not_hold_up_the_other(two: tuple[list[Runs], str], base: Path, tmp_path: Path, number: int) -> None:
+    """Whose claims go on beating here: who did not see that their process has ended would wait for them for ever."""
     death = Death(at="puts", stage="embed", number=number)
     dead, living = at_once(two, f"dying-{number}", tmp_path, [death, None])
     assert dead["signal"] == signal.SIGKILL
     assert living["code"] == 0, (base / "log").read_text()[-3000:]
-    undisturbed = at_once(two, f"alone-{number}", tmp_path / "alone", [Death(at="units", stage="ingest"), None])[1]
-    assert living["ended"] < undisturbed["ended"] + 10

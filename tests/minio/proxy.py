@@ -23,16 +23,18 @@ class Proxy:
     cut_answers_after: int = 0
     """Bytes of an answer that are passed on before it is cut."""
     _listener: socket.socket = field(default_factory=socket.socket)
-    _closed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed = True
+        _end(self._listener)  # wakes who waits for connections, which close alone would not
+        self._accepting.join()
         self._listener.close()
 
     @property
@@ -41,39 +43,46 @@ class Proxy:
         return self.server.environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._listener.getsockname()[1]}"}
 
     def _accept(self) -> None:
-        while not self._closed:
+        while True:
             try:
                 client = self._listener.accept()[0]
             except OSError:
                 return
             self.connections += 1
-            server = socket.create_connection(("127.0.0.1", self.server.port))
-            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        """Until either side has ended; only then are both closed, since a number that one thread waits on must not become another's."""
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self.server.port)) as server:
+            forwarding = threading.Thread(target=self._forward, args=(client, server), daemon=True)
+            forwarding.start()
+            self._answer(server, client)
+            forwarding.join()
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             while content := client.recv(1 << 16):
                 server.sendall(content)
-        except OSError:
-            pass
         _end(server)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             while content := server.recv(1 << 16):
-                if self.cut_answers > 0:
-                    self.cut_answers -= 1
+                if self._cuts():
                     client.sendall(content[: self.cut_answers_after])
                     break
                 client.sendall(content)
-        except OSError:
-            pass
         _end(client)
+
+    def _cuts(self) -> bool:
+        """Whether to cut the answer that begins or goes on here."""
+        with self._lock:
+            cuts = self.cut_answers > 0
+            self.cut_answers -= cuts
+        return cuts
 
 
 def _end(connection: socket.socket) -> None:
-    """Also for the other thread that waits on it, which close alone would not wake."""
+    """Also for the other thread that waits on it."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    connection.close()

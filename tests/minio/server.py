@@ -18,7 +18,7 @@ import urllib3
 from kubetuner.storage.minio import MinioStore
 from tests.ports import free_port
 
-_SECONDS_TO_START = 60
+_SECONDS_TO_START = 300
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Server:
 
     def _is_up(self) -> bool:
         try:
-            answer = urllib3.request("GET", f"{self.endpoint}/minio/health/cluster", retries=False, timeout=2.0)
+            answer = urllib3.request("GET", f"{self.endpoint}/minio/health/cluster", retries=False, timeout=10.0)
         except urllib3.exceptions.HTTPError:
             return False
         return answer.status == 200

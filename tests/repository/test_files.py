@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +26,16 @@ NOT_OURS = {".git", ".venv", "build", "__pycache__", ".pytest_cache", ".mypy_cac
 def ours() -> list[Path]:
     """Files that git tracks or would track; all files where the tree is a copy without git."""
     if not (ROOT / ".git").exists():
-        return [path for path in ROOT.rglob("*") if path.is_file() and not NOT_OURS & set(path.relative_to(ROOT).parts)]
+        return sorted(path for path in _all() if path.is_file())
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def _all() -> Iterator[Path]:
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = set(folders) - NOT_OURS  # other tests write there meanwhile
+        yield from (Path(folder, name) for name in files)
 
 
 @pytest.mark.parametrize("address", REGISTRIES)

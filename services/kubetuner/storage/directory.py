@@ -45,9 +45,7 @@ class DirectoryStore:
         target = self._path(key)
         incoming = self.root / _INCOMING / f"{uuid.uuid4().hex}"
         try:
-            if not replace and os.path.lexists(target):
-                if not target.is_file():
-                    raise KubeTunerError(f"{target}: stands where an object belongs and is no plain file; delete it and run again")
+            if not replace and _is_taken(target):
                 return False
             self._sweep()
             incoming.parent.mkdir(parents=True, exist_ok=True)
@@ -185,9 +183,25 @@ def _open_file(path: str, flags: int) -> int:
     raise OSError(errno.EINVAL, "not a plain file")
 
 
+def _is_taken(target: Path) -> bool:
+    """Whether there is an object at this moment. Raises KubeTunerError where something else stands there."""
+    try:
+        mode = os.lstat(target).st_mode
+    except OSError:
+        return False
+    if stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and target.is_file()):
+        return True
+    raise KubeTunerError(f"{target}: stands where an object belongs and is no plain file; delete it and run again")
+
+
 def _place(incoming: Path, target: Path, *, replace: bool, durable: bool) -> bool:
     for left in reversed(range(_TRIES)):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError):  # what stood in its place is gone when one looks what it was
+            if left == 0:
+                raise
+            continue
         try:
             (os.replace if replace else os.link)(incoming, target)
             break
@@ -197,7 +211,8 @@ def _place(incoming: Path, target: Path, *, replace: bool, durable: bool) -> boo
             if left == 0:
                 raise
     if durable:
-        _sync_folder(target.parent)
+        with suppress(FileNotFoundError):  # the same, and the object with it
+            _sync_folder(target.parent)
     return True
 
 

@@ -32,9 +32,9 @@ class MemoryStore:
             return True
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        if key not in self._objects:
+        content = self._objects.get(key)  # once: another thread may delete it
+        if content is None:
             raise ArtifactError(f"{key}: no such object in {self.uri}")
-        content = self._objects[key]
         end = len(content) if length is None else start + length
         if max(start, end) > len(content):
             raise ArtifactError(f"{key}: {len(content)} bytes long, {max(start, end)} were expected; delete it and run again")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,16 @@ from kubetuner.errors import InputError
 from kubetuner.storage import ObjectStore
 from kubetuner.storage.directory import DirectoryStore
 from kubetuner.storage.memory import MemoryStore
+from kubetuner.storage.store import ObjectInfo
 
 NAME = "datasets/photographs"
+
+
+class Standing(MemoryStore):
+    """A store whose clock stands."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        return (replace(info, modified=1e9) for info in super().list(prefix))
 
 
 def described(path: str, data: bytes) -> File:
@@ -48,6 +58,13 @@ def test_an_equal_size_is_no_equal_content(store: ObjectStore) -> None:
     assert Dataset(store, NAME).compare([described("a", b"2")]) == ["a"]
     sent(store, a=b"2")
     assert Dataset(store, NAME).compare([described("a", b"2")]) == []
+
+
+def test_of_books_that_the_store_s_clock_cannot_tell_apart_the_later_one_counts() -> None:
+    store = Standing()
+    for number in range(20):
+        sent(store, a=b"%02d" % number)
+        assert Dataset(store, NAME).compare([described("a", b"%02d" % number)]) == []
 
 
 def test_what_came_by_other_ways_is_not_trusted(store: ObjectStore) -> None:

@@ -25,6 +25,8 @@ from tests.unit.controller.world import FINGERPRINTS, told
 from tests.unit.spec.mutations import mutated
 
 CHANGED = 500
+SECONDS = 300.0
+OF_CAT = "kubetuner.dev/run=cat"
 CRD = Path(__file__).parents[3] / "charts/kubetuner/files/trainingruns.kubetuner.dev.yaml"
 pytestmark = [
     pytest.mark.needs("apiserver"),
@@ -36,17 +38,21 @@ pytestmark = [
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(folder=tmp_path_factory.mktemp("plane")) as found:
         found.kubectl("apply", "--server-side", "-f", str(CRD))
-        until(lambda: found.kubectl.run("get", "trainingruns", "--all-namespaces", check=False).returncode == 0, "the CRD", 30)
+        until(lambda: found.kubectl.run("get", "trainingruns", "--all-namespaces", check=False).returncode == 0, "the CRD", SECONDS)
         found.kubectl("create", "namespace", "team")
         yield found
 
 
 @pytest.fixture(scope="module")
 def controller(plane: ControlPlane) -> Iterator[Controller]:
-    found = Controller(plane.folder, plane.kubeconfig, "controller", "team", str(plane.folder / "store"))
-    found.until("works")
-    yield found
-    found.stop()
+    # It keeps its Lease also where all stands still for longer than it usually may.
+    found = Controller(plane.folder, plane.kubeconfig, "controller", "team", str(plane.folder / "store"), lease_seconds=SECONDS)
+    try:
+        found.until("works", SECONDS)
+        yield found
+    finally:
+        found.process.kill()
+        found.process.wait()
 
 
 async def end_pods(cluster: KubernetesCluster) -> None:
@@ -66,7 +72,7 @@ async def end_pods(cluster: KubernetesCluster) -> None:
 
 async def wait_for(cluster: KubernetesCluster, name: str, phase: str, *, works: bool) -> Json:
     """The run once it is in a phase."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(SECONDS):
         while True:
             run = await cluster.get(RUN, "team", name)
             if (run.get("status") or {}).get("phase") == phase:
@@ -84,10 +90,7 @@ def test_four_stages_run_and_then_nothing_is_called_any_more(plane: ControlPlane
         assert run["status"]["artifacts"] == FINGERPRINTS
         jobs = (await cluster.list(JOB, "team")).items
         assert sorted(job["metadata"]["name"] for job in jobs) == [f"dog-{stage}-1" for stage in ("embed", "evaluate", "ingest", "train")]
-        await asyncio.sleep(2)  # events are written late
-        before = besides(controller)
-        await asyncio.sleep(3)
-        assert besides(controller) == before
+        await quiet(controller)
         await cluster.close()
 
     asyncio.run(scene())
@@ -100,11 +103,13 @@ def test_a_run_is_suspended_and_resumed(plane: ControlPlane, controller: Control
     async def scene() -> None:
         cluster = await connect(str(plane.kubeconfig))
         await cluster.create(RUN, "team", run_of("cat"))
-        await asyncio.sleep(1)
+        async with asyncio.timeout(SECONDS):
+            while not (await cluster.list(POD, "team", labels=OF_CAT)).items:
+                await asyncio.sleep(0.1)
         await cluster.patch(RUN, "team", "cat", {"spec": {"suspend": True}})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(SECONDS):
             while (await cluster.get(RUN, "team", "cat"))["status"]["phase"] != "Suspended":
-                for pod in (await cluster.list(POD, "team", labels="kubetuner.dev/run=cat")).items:
+                for pod in (await cluster.list(POD, "team", labels=OF_CAT)).items:
                     if "deletionTimestamp" in pod["metadata"]:
                         await cluster.delete(POD, "team", pod["metadata"]["name"])
                 await asyncio.sleep(0.1)
@@ -130,7 +135,7 @@ def test_what_a_begun_run_works_by_cannot_be_changed(plane: ControlPlane, contro
         cluster = await connect(str(plane.kubeconfig))
         with suppress(ApiError):
             await cluster.create(RUN, "team", run_of("fixed", cancel=False))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             while not ((await cluster.get(RUN, "team", "fixed")).get("status") or {}).get("stages"):
                 await asyncio.sleep(0.05)
         if "cancel" in change:
@@ -161,6 +166,15 @@ def refusal(pool: urllib3.PoolManager, server: str, run: Json) -> str:
     answer = pool.request("POST", url, body=json.dumps(run), headers={**pool.headers, "Content-Type": "application/json"})
     assert answer.status in (201, 400, 422), answer.data
     return "" if answer.status == 201 else str(json.loads(answer.data)["message"])
+
+
+async def quiet(controller: Controller) -> None:
+    """Until nothing is called for three seconds; events are written late."""
+    async with asyncio.timeout(SECONDS):
+        before, after = -1, besides(controller)
+        while before != after:
+            await asyncio.sleep(3)
+            before, after = after, besides(controller)
 
 
 def besides(controller: Controller) -> int:

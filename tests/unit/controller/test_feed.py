@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from kubetuner.v1alpha1.job_pb2 import JobEvent, JobState
 from kubetuner.v1alpha1.job_service_pb2 import WatchJobRequest, WatchJobResponse
 from kubetuner.v1alpha1.job_service_pb2_grpc import JobServiceServicer, add_JobServiceServicer_to_server
 from kubetuner.v1alpha1.training_run_pb2 import Progress
+from tests.waiting import soon
 
 
 class Room(JobServiceServicer):
@@ -34,12 +35,6 @@ class Room(JobServiceServicer):
 
 def event(number: int, *, done: int) -> WatchJobResponse:
     return WatchJobResponse(event=JobEvent(sequence=number, progress=Progress(unit="steps", done=done, total=4)))
-
-
-async def soon(wanted: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not wanted():
-            await asyncio.sleep(0.01)
 
 
 def test_a_broken_stream_goes_on_after_the_last_event() -> None:

@@ -9,6 +9,7 @@ from kubetuner.controller.health import Health, serve
 from kubetuner.controller.metrics import Metrics
 from kubetuner.controller.reflector import Cache, Reflector
 from tests.unit.controller.fake import FakeCluster
+from tests.waiting import SECONDS
 
 
 def health(now: list[float]) -> Health:
@@ -58,7 +59,7 @@ def test_it_is_served_over_http_and_bad_requests_end_nothing() -> None:
     async def ask(port: int, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
-        found = await asyncio.wait_for(reader.read(), 5)
+        found = await asyncio.wait_for(reader.read(), SECONDS)
         writer.close()
         return found
 

@@ -9,6 +9,7 @@ import pytest
 from kubetuner.controller.api import LEASE, ApiError
 from kubetuner.controller.lease import Election, LeaseLost
 from tests.unit.controller.fake import FakeCluster
+from tests.waiting import SECONDS, soon
 
 
 class Clock:
@@ -26,20 +27,26 @@ def holder(cluster: FakeCluster) -> str:
     return str(cluster.must(LEASE, "team", "kubetuner")["spec"]["holderIdentity"])
 
 
+async def looks(cluster: FakeCluster) -> None:
+    """Until those who wait for the Lease, or hold it, have looked at it some times more."""
+    before = cluster.calls["get leases"]
+    await soon(lambda: cluster.calls["get leases"] >= before + 5)
+
+
 def test_the_first_leads_and_the_second_waits_until_the_first_falls_silent() -> None:
     async def scene() -> None:
         cluster, clock = FakeCluster(), Clock()
         first, second = election(cluster, "a", clock), election(cluster, "b", clock)
         await first.acquire()
         waiting = asyncio.create_task(second.acquire())
-        await asyncio.sleep(0.05)
+        await looks(cluster)
         assert (first.leads, second.leads, holder(cluster)) == (True, False, "a")
         clock.now = 10.5  # the first has given up by itself before anybody may take over
         assert not first.leads
-        await asyncio.sleep(0.05)
+        await looks(cluster)
         assert not second.leads
         clock.now = 15.1
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, SECONDS)
         assert (first.leads, second.leads, holder(cluster)) == (False, True, "b")
 
     asyncio.run(scene())
@@ -52,7 +59,7 @@ def test_a_lease_given_back_is_taken_at_once() -> None:
         await first.acquire()
         await first.release()
         assert not first.leads
-        await asyncio.wait_for(second.acquire(), 2)
+        await asyncio.wait_for(second.acquire(), SECONDS)
         assert second.leads
 
     asyncio.run(scene())
@@ -64,11 +71,11 @@ def test_who_cannot_renew_in_time_stops() -> None:
         first = election(cluster, "a", clock)
         await first.acquire()
         holding = asyncio.create_task(first.hold())
-        await asyncio.sleep(0.02)
+        await looks(cluster)
         cluster.fault = lambda verb, kind: ApiError(0, "Lost", "") if verb == "patch" else None
         clock.now = 11
         with pytest.raises(LeaseLost):
-            await asyncio.wait_for(holding, 2)
+            await asyncio.wait_for(holding, SECONDS)
 
     asyncio.run(scene())
 
@@ -80,6 +87,6 @@ def test_who_finds_another_in_its_place_stops() -> None:
         await first.acquire()
         cluster.change(LEASE, "team", "kubetuner", spec={"holderIdentity": "b"})
         with pytest.raises(LeaseLost):
-            await asyncio.wait_for(first.hold(), 2)
+            await asyncio.wait_for(first.hold(), SECONDS)
 
     asyncio.run(scene())

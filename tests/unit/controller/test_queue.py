@@ -6,6 +6,7 @@ import asyncio
 import random
 
 from kubetuner.controller.queue import WorkQueue
+from tests.waiting import soon
 
 
 def test_a_key_added_twice_is_taken_once() -> None:
@@ -82,11 +83,10 @@ def test_many_workers_never_share_a_key() -> None:
             queue.add(f"k{number % 10}")
             if number % 10 == 9:
                 await asyncio.sleep(0.0005)
-        await asyncio.sleep(0.05)
+        await soon(lambda: set(seen) == {f"k{number}" for number in range(10)} and not working and len(queue) == 0)
         for worker in workers:
             assert not worker.done()
             worker.cancel()
-        assert set(seen) == {f"k{number}" for number in range(10)}
         assert most > 1
 
     asyncio.run(scene())

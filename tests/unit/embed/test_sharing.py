@@ -1,7 +1,7 @@
 """Several processes on one store share the shards among them."""
 
 import threading
-import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -14,24 +14,26 @@ from kubetuner.embed.core.writing import Writing
 from kubetuner.errors import KubeTunerError
 from kubetuner.storage import Content
 from kubetuner.storage.memory import MemoryStore
+from tests.beating import BeatingStore
 
 GROUPS = [{f"{group}-{item}" for item in range(3)} for group in range(12)]
 
 
-def work(store: MemoryStore, done: list[str]) -> None:
+def work(store: MemoryStore, done: list[str], begun: Callable[[], object] = lambda: None) -> None:
     pool = Pool(store, "texts", "e" * 40)
     ctx = StageContext(store=store)
     with ExitStack() as held, Writing(pool) as writing:
         for group, written in shared(list(GROUPS), pool, Claims(store=store), held, ctx):
-            time.sleep(0.01)
+            if not done:
+                begun()
             writing.write({key: {"x": Array(dtype="F32", shape=(1,), data=b"1234")} for key in group}, written)
             done.extend(group)
 
 
 def test_two_workers_do_every_shard_once_and_both_know_all_in_the_end() -> None:
-    store = MemoryStore()
+    store, together = BeatingStore(), threading.Barrier(2)  # neither works on before the other has a shard, too
     done: list[list[str]] = [[], []]
-    threads = [threading.Thread(target=work, args=(store, part)) for part in done]
+    threads = [threading.Thread(target=work, args=(store, part, lambda: together.wait(120))) for part in done]
     for thread in threads:
         thread.start()
     for thread in threads:

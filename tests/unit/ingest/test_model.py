@@ -22,6 +22,7 @@ from kubetuner.local import bring_near
 from kubetuner.storage import Content, ObjectStore
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1.training_run_pb2 import Model
+from tests.beating import BeatingStore
 from tests.hub import COMMIT, FakeHub
 
 
@@ -201,7 +202,7 @@ def test_a_model_whose_files_have_gone_is_brought_again(folder: Path) -> None:
 
 
 def test_two_at_once_bring_it_once(folder: Path) -> None:
-    store, together = MemoryStore(), threading.Barrier(2)
+    store, together = BeatingStore(), threading.Barrier(2)
     contexts = [context(folder, store) for _ in range(2)]
     refs: list[ArtifactRef] = []
 

@@ -55,7 +55,7 @@ class Slow(MemoryStore):
 
     def put(self, key: str, data: Content, *, replace: bool = False, durable: bool = True) -> bool:
         self.ranks.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        assert self.go.wait(30)
+        assert self.go.wait(120)
         return super().put(key, data, replace=replace, durable=durable)
 
 
@@ -101,7 +101,7 @@ def test_a_state_is_written_as_it_was_while_the_training_goes_on() -> None:
 
 def test_a_state_that_is_waited_for_is_written_at_once() -> None:
     store, training = MemoryStore(), Training()
-    writer = Writer(store, TRAINING, ALL, rest=1e12)
+    writer = Writer(store, TRAINING, ALL, rest=1e8)
     training.step(0)
     writer.write(1, training.state)
     writer.wait()
@@ -112,7 +112,7 @@ def test_a_state_with_nothing_to_go_on_beside_is_written_by_the_loop_itself() ->
     store, training = Slow(), Training()
     store.go.set()
     training.step(0)
-    Writer(store, TRAINING, ALL, rest=1e12).write(1, training.state, beside=False)
+    Writer(store, TRAINING, ALL, rest=1e8).write(1, training.state, beside=False)
     assert files(store, 1) == undisturbed(1)
     assert store.ranks == {os.getpriority(os.PRIO_PROCESS, 0)}
 

@@ -84,8 +84,9 @@ def _until(true: Callable[[], bool], cancelled: threading.Event, ends: float, pr
     while not true():
         if time.monotonic() > ends:
             raise KubeTunerError(f"{problem} within {_MEET_SECONDS:.0f} s; see that its pod can start")
-        if cancelled.wait(_LOOK):
+        if cancelled.is_set():
             raise Interrupted("asked to stop before all processes of the training were there; nothing was begun")
+        time.sleep(_LOOK)  # not a wait for `cancelled`: a signal's handler that sets it in the middle of one would wait for itself
 
 
 def _listens(address: str, port: int) -> bool:
