@@ -10,6 +10,8 @@ from typing import Self
 
 from tests.minio.server import Server
 
+_METHODS = (b"GET ", b"HEAD ", b"PUT ", b"POST ", b"DELETE ")
+
 
 @dataclass
 class Proxy:
@@ -22,6 +24,8 @@ class Proxy:
     """So many of the next answers are not passed on: the server has done what was asked, and the client cannot know."""
     cut_answers_after: int = 0
     """Bytes of an answer that are passed on before it is cut."""
+    cut_answers_to: bytes = b""
+    """What stands in the first line of requests whose answers are cut."""
     _listener: socket.socket = field(default_factory=socket.socket)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -54,21 +58,24 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         """Until either side has ended; only then are both closed, since a number that one thread waits on must not become another's."""
         with client, suppress(OSError), socket.create_connection(("127.0.0.1", self.server.port)) as server:
-            forwarding = threading.Thread(target=self._forward, args=(client, server), daemon=True)
+            asked = [b""]
+            forwarding = threading.Thread(target=self._forward, args=(client, server, asked), daemon=True)
             forwarding.start()
-            self._answer(server, client)
+            self._answer(server, client, asked)
             forwarding.join()
 
-    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+    def _forward(self, client: socket.socket, server: socket.socket, asked: list[bytes]) -> None:
         with suppress(OSError):
             while content := client.recv(1 << 16):
+                if content.startswith(_METHODS):
+                    asked[0] = content.partition(b"\r\n")[0]
                 server.sendall(content)
         _end(server)
 
-    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+    def _answer(self, server: socket.socket, client: socket.socket, asked: list[bytes]) -> None:
         with suppress(OSError):
             while content := server.recv(1 << 16):
-                if self._cuts():
+                if self.cut_answers_to in asked[0] and self._cuts():
                     client.sendall(content[: self.cut_answers_after])
                     break
                 client.sendall(content)
