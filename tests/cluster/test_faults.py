@@ -18,7 +18,7 @@ from tests.cluster.scene import STAGES, Scene
 NAME, DRAINED = "shaken", "drained"
 # Long enough that what is to happen in the middle of a training does, though the test stand still for a while after it saw it at work.
 LAPTOP: Final[dict[str, dict[str, Any]]] = {
-    NAME: {"train": {"maxSteps": 240, "checkpoint": {"everySteps": 10, "keep": 2}}},
+    NAME: {"train": {"maxSteps": 160, "checkpoint": {"everySteps": 10, "keep": 2}}},
     DRAINED: {"train": {"maxSteps": 240, "checkpoint": {"everySteps": 60, "keep": 2}}},
 }
 _GATES: Final = {stage: f"tests.kubetuner.dev/{stage}" for stage in STAGES}
