@@ -103,6 +103,7 @@ def test_a_run_is_suspended_and_resumed(plane: ControlPlane, controller: Control
     async def scene() -> None:
         cluster = await connect(str(plane.kubeconfig))
         await cluster.create(RUN, "team", run_of("cat"))
+        await wait_for(cluster, "cat", "Pending", works=False)  # a pod may be there before the status is
         async with asyncio.timeout(SECONDS):
             while not (await cluster.list(POD, "team", labels=OF_CAT)).items:
                 await asyncio.sleep(0.1)
