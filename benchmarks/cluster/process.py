@@ -36,7 +36,7 @@ class Controller:
         self.port = free_port()
         settings = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(_ROOT / "services"),
+            "PYTHONPATH": os.pathsep.join([str(_ROOT / "services"), str(self._hidden())]),
             "KUBETUNER_NAMESPACE": self.namespace,
             "KUBETUNER_IDENTITY": self.name,
             "KUBETUNER_KUBECONFIG": str(self.kubeconfig),
@@ -51,6 +51,13 @@ class Controller:
         self.log = self.folder / f"{self.name}.log"
         with self.log.open("wb") as out:
             self.process = subprocess.Popen([sys.executable, "-m", "kubetuner.controller"], env=settings, stdout=out, stderr=out)
+
+    def _hidden(self) -> Path:
+        """A folder with what hides packages that the controller's image has not, and that would be loaded where they are there."""
+        folder = self.folder / "hidden"
+        folder.mkdir(exist_ok=True)
+        (folder / "rich.py").write_text("raise ImportError\n")
+        return folder
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """Log lines of an event."""

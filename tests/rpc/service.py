@@ -17,7 +17,7 @@ from typing import Any
 from kubetuner import log
 from kubetuner.client.blocking import SyncClient, connect_sync
 from kubetuner.controller.api import ACCESS_REVIEW, TOKEN_REVIEW, ApiError, Change, Json, Kind, Page
-from kubetuner.controller.reflector import Cache
+from kubetuner.controller.cache import Cache
 from kubetuner.controller.runs import Journal, Runs
 from kubetuner.controller.service_auth import Gate
 from kubetuner.controller.service_server import RunServer, ServiceSettings

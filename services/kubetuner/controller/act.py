@@ -13,8 +13,8 @@ from typing import Final
 
 from kubetuner import log
 from kubetuner.controller.api import JOB, RUN, SERVICE, ApiError, Cluster, Json
+from kubetuner.controller.cache import Cache, owner
 from kubetuner.controller.jobs import LARGEST_REQUEST, REQUEST, Order, build_job, build_service, job_name, nodes
-from kubetuner.controller.reflector import Cache, owner
 from kubetuner.controller.settings import StageSettings
 from kubetuner.controller.status import difference
 from kubetuner.controller.stock import Question, Stock

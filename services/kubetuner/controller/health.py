@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from kubetuner.controller.cache import Cache
 from kubetuner.controller.metrics import CONTENT_TYPE, Metrics
-from kubetuner.controller.reflector import Cache, Reflector
+from kubetuner.controller.reflector import Reflector
 
 _SILENT: Final = 300.0
 _LAG: Final = 20.0

@@ -18,12 +18,12 @@ import structlog
 from kubetuner import log
 from kubetuner.controller.act import Actor, NotLeading
 from kubetuner.controller.api import ApiError, Json
+from kubetuner.controller.cache import Cache
 from kubetuner.controller.decide import decide
 from kubetuner.controller.feed import Feed
 from kubetuner.controller.metrics import Metrics
 from kubetuner.controller.observe import RUN_LABEL, Observation, observe, time_of
 from kubetuner.controller.queue import WorkQueue
-from kubetuner.controller.reflector import Cache
 from kubetuner.controller.status import FINISHED
 from kubetuner.controller.stock import problem_of
 from kubetuner.controller.tell import Teller

@@ -17,6 +17,7 @@ from kubetuner import log
 from kubetuner.controller import service_server
 from kubetuner.controller.act import Actor, NotLeading
 from kubetuner.controller.api import JOB, POD, RUN, Cluster, Kind
+from kubetuner.controller.cache import Cache
 from kubetuner.controller.cluster import KubernetesCluster, connect
 from kubetuner.controller.feed import Feed
 from kubetuner.controller.health import Health, serve
@@ -25,7 +26,7 @@ from kubetuner.controller.loop import Loop
 from kubetuner.controller.metrics import Metrics
 from kubetuner.controller.observe import MANAGED_LABEL
 from kubetuner.controller.queue import WorkQueue
-from kubetuner.controller.reflector import Cache, Reflector
+from kubetuner.controller.reflector import Reflector
 from kubetuner.controller.runs import Journal, Runs
 from kubetuner.controller.settings import Settings
 from kubetuner.controller.stock import Stock

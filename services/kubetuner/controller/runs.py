@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kubetuner.controller.api import ACCESS_REVIEW, GROUP, RUN, TOKEN_REVIEW, ApiError, Cluster, Json
-from kubetuner.controller.reflector import Cache
+from kubetuner.controller.cache import Cache
 
 _KEPT: Final = 64
 _KEPT_OF_ALL: Final = 2_000

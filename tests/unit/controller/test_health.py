@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from kubetuner.controller.api import RUN
+from kubetuner.controller.cache import Cache
 from kubetuner.controller.health import Health, serve
 from kubetuner.controller.metrics import Metrics
-from kubetuner.controller.reflector import Cache, Reflector
+from kubetuner.controller.reflector import Reflector
 from tests.unit.controller.fake import FakeCluster
 from tests.waiting import SECONDS
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kubetuner.controller.api import JOB, RUN, ApiError, Change, Kind
-from kubetuner.controller.reflector import Cache, Reflector
+from kubetuner.controller.cache import Cache
+from kubetuner.controller.reflector import Reflector
 from kubetuner.controller.trim import trim_job
 from tests.unit.controller.fake import FakeCluster, run_of
 from tests.waiting import soon
@@ -158,3 +159,20 @@ def test_a_watch_goes_on_where_it_broke() -> None:
 def test_the_kinds_know_where_they_are_served() -> None:
     assert RUN.path("team", "dog", "status") == "/apis/kubetuner.dev/v1alpha1/namespaces/team/trainingruns/dog/status"
     assert JOB.path() == "/apis/batch/v1/jobs"
+
+
+def test_runs_that_ask_for_the_same_share_it_in_memory() -> None:
+    cache = Cache()
+    for version, name in enumerate(["dog", "cat", "dog"], start=1):
+        run = run_of(name) | {"status": {"step": version}}
+        run["metadata"] |= {"namespace": "team", "uid": name, "resourceVersion": str(version)}
+        cache.learn(run)
+    dog, cat = cache.get("team", "dog"), cache.get("team", "cat")
+    assert dog is not None
+    assert cat is not None
+    assert dog["spec"] is cat["spec"]
+    assert (dog["spec"], dog["status"], cat["status"]) == (run_of("dog")["spec"], {"step": 3}, {"step": 2})
+    other = run_of("bird", cancel=True)
+    other["metadata"] |= {"namespace": "team", "uid": "bird", "resourceVersion": "9"}
+    cache.learn(other)
+    assert cache.get("team", "bird") == other

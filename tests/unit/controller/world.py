@@ -14,11 +14,11 @@ from kubetuner import flow
 from kubetuner.artifacts.objects import ArtifactRef
 from kubetuner.controller.act import Actor
 from kubetuner.controller.api import JOB, POD, RUN, Json
+from kubetuner.controller.cache import Cache
 from kubetuner.controller.defaults import PodDefaults
 from kubetuner.controller.feed import Feed
 from kubetuner.controller.loop import Loop
 from kubetuner.controller.metrics import Metrics
-from kubetuner.controller.reflector import Cache
 from kubetuner.controller.settings import StageSettings
 from kubetuner.controller.stock import Stock
 from kubetuner.controller.tell import Teller
