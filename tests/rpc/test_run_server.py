@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -199,6 +201,33 @@ def test_many_calls_at_once_cost_one_review() -> None:
 
     asyncio.run(use())
     assert slow.asked == 1
+
+
+def test_a_token_is_kept_to_its_end_and_no_longer_though_its_review_took_a_while() -> None:
+    class Reviews:
+        now = 0.0
+
+        async def review_token(self, token: str, audience: str) -> Caller | None:
+            self.now += 5.0
+            return Caller(username="alice", uid="", groups=(), extra=())
+
+        async def review_access(self, caller: Caller, verb: str, namespace: str, name: str = "") -> tuple[bool, str]:
+            raise AssertionError("not asked for")
+
+    reviews = Reviews()
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": 10}).encode()).decode().rstrip("=")
+    metadata = [("authorization", f"Bearer e30.{claims}.sig")]
+
+    async def use() -> None:
+        gate = Gate(reviews, clock=lambda: reviews.now, wall=lambda: reviews.now)
+        await gate.identify(metadata)
+        reviews.now = 9.0
+        await gate.identify(metadata)
+        reviews.now = 11.0
+        with pytest.raises(Refused, match="expired"):
+            await gate.identify(metadata)
+
+    asyncio.run(use())
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("123"), st.sampled_from("xy")), unique=True), st.integers(1, 5))
