@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,21 +26,12 @@ from kubetuner.v1alpha1 import ingest_service_pb2, ingest_service_pb2_grpc, job_
 from kubetuner.v1alpha1.job_pb2 import Job, JobEvent
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 from tests.builders import run_document
+from tests.waiting import SECONDS
 
-SECONDS = 240.0
-"""What a call may take on a busy machine: only one that hangs does."""
 MANIFEST = ArtifactRef(noun="manifest", fingerprint="0123456789" * 4)
 PLAIN = Listening(address="127.0.0.1:0", health_address="127.0.0.1:0")
 
 Stage = Callable[[TrainingRunSpec, ArtifactRef | None, StageContext], ArtifactRef]
-
-
-def until(true: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait for what must come."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def a_spec(**parts: Any) -> TrainingRunSpec:

@@ -24,7 +24,7 @@ from kubetuner.controller.service_server import RunServer, ServiceSettings
 from kubetuner.rpc.settings import Listening, Tls
 from kubetuner.storage.memory import MemoryStore
 from tests.rpc.certificates import Certificates, make
-from tests.rpc.rooms import SECONDS
+from tests.waiting import SECONDS
 
 
 @dataclass

@@ -18,7 +18,8 @@ from kubetuner.rpc.errors import Refused
 from kubetuner.rpc.settings import Listening, Tls
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1 import ingest_service_pb2, ingest_service_pb2_grpc, job_service_pb2
-from tests.rpc.rooms import SECONDS, Client, Place, Slow, a_spec, serving
+from tests.rpc.rooms import Client, Place, Slow, a_spec, serving
+from tests.waiting import SECONDS
 
 ALL = ("", "kubetuner.v1alpha1.IngestService", "kubetuner.v1alpha1.JobService")
 

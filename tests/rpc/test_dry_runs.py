@@ -26,9 +26,9 @@ from kubetuner.v1alpha1.inspection_pb2 import Inspection
 from kubetuner.v1alpha1.training_run_pb2 import Progress, TrainingRun
 from tests.builders import photographs
 from tests.processes import children
-from tests.rpc.rooms import SECONDS, until
 from tests.rpc.service import serve
 from tests.rpc.test_run_service import document, refusal
+from tests.waiting import SECONDS, until
 
 
 @dataclass

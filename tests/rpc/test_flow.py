@@ -33,7 +33,8 @@ from kubetuner.v1alpha1.job_pb2 import Job, JobState
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRunSpec
 from tests.builders import run_document
 from tests.rpc.flows import Pods, a_request, as_controller, furnish, spec, through
-from tests.rpc.rooms import PLAIN, SECONDS
+from tests.rpc.rooms import PLAIN
+from tests.waiting import SECONDS
 
 KINDS = {"ingest": ingest, "embed": embed, "train": train, "evaluate": evaluate}
 

@@ -16,7 +16,8 @@ from kubetuner.storage.directory import DirectoryStore
 from kubetuner.storage.memory import MemoryStore
 from kubetuner.v1alpha1 import job_service_pb2
 from kubetuner.v1alpha1.job_pb2 import JobEvent, JobState
-from tests.rpc.rooms import MANIFEST, SECONDS, Failing, Slow, a_spec, serving, until
+from tests.rpc.rooms import MANIFEST, Failing, Slow, a_spec, serving
+from tests.waiting import SECONDS, until
 
 
 def numbers(events: list[JobEvent]) -> list[int]:

@@ -20,7 +20,7 @@ from kubetuner.v1alpha1.job_pb2 import JobState
 from tests.ports import free_port
 from tests.processes import heeds
 from tests.rpc.flows import Pods, a_request, as_controller, furnish, spec, through
-from tests.rpc.rooms import SECONDS, until
+from tests.waiting import SECONDS, until
 
 STEPS = 40
 TRAIN: dict[str, Any] = {

@@ -21,9 +21,9 @@ from kubetuner.errors import ArtifactError, InputError
 from kubetuner.rpc.errors import explain
 from kubetuner.v1alpha1 import run_service_pb2 as pb
 from kubetuner.v1alpha1 import run_service_pb2_grpc
-from tests.rpc.rooms import SECONDS, until
 from tests.rpc.service import Service, serve
 from tests.rpc.test_run_service import document, refusal
+from tests.waiting import SECONDS, until
 
 
 @pytest.fixture

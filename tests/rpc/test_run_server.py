@@ -35,9 +35,9 @@ from kubetuner.spec.resolve import resolve_spec
 from kubetuner.v1alpha1.evaluate_service_pb2 import StartEvaluateRequest
 from kubetuner.v1alpha1.training_run_pb2 import TrainingRun
 from tests.rpc.certificates import make
-from tests.rpc.rooms import SECONDS
 from tests.rpc.service import serve
 from tests.rpc.test_run_service import document
+from tests.waiting import SECONDS
 
 
 def test_without_certificates_there_is_no_service(tmp_path: Path) -> None:

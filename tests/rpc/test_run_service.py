@@ -17,8 +17,8 @@ from kubetuner.errors import SpecErrors
 from kubetuner.rpc.errors import Refused
 from kubetuner.v1alpha1 import run_service_pb2 as pb
 from tests.builders import run_document
-from tests.rpc.rooms import SECONDS
 from tests.rpc.service import Service, serve
+from tests.waiting import SECONDS
 
 
 @pytest.fixture
