@@ -137,7 +137,6 @@ class Live:
             if self._try_flush(save=True):
                 break
             time.sleep(0.2 * 2**attempt)
-        self.close()
 
     def close(self) -> None:
         """Nothing more is to be told of it here."""

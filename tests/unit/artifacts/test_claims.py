@@ -3,14 +3,14 @@
 import json
 import subprocess
 import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubetuner.artifacts.claims import Claims
 from kubetuner.storage.memory import MemoryStore
+from tests.processes import has_ended
+from tests.waiting import until
 
 
 def test_a_claim_keeps_others_off_while_it_is_held() -> None:
@@ -50,8 +50,7 @@ def test_a_claim_of_an_ended_process_of_this_machine_is_taken_at_once(waited_for
     with mine.take("x") as got:
         assert not got
     ended.kill()
-    while Path(f"/proc/{ended.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-        time.sleep(0.01)
+    until(lambda: has_ended(ended.pid))
     if waited_for:
         ended.communicate()
     with mine.take("x") as got:
@@ -77,11 +76,10 @@ def test_a_claim_that_cannot_be_read_holds_nobody_off_for_ever(content: bytes) -
     store = MemoryStore()
     store.put("claims/x", content)
     claims = Claims(store=store, dead_after_seconds=0.05)
-    with claims.take("x") as got:
-        assert not got
-    ends = time.monotonic() + 120
-    while not got:
-        assert time.monotonic() < ends
-        time.sleep(0.1)
+
+    def taken() -> bool:
         with claims.take("x") as got:
-            pass
+            return got
+
+    assert not taken()
+    until(taken)
